@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults mutants lint format lock audit migrate services benchmark peers clean
+.PHONY: help run test test-together test-alone faults mutants lint format lock audit migrate services benchmark peers package clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,11 +13,18 @@ run: .venv/runtime .env ## Start the application with its local inbox at http://
 
 test: .venv/development ## Run the whole suite, after the linters
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(MAKE) --no-print-directory --keep-going test-together test-alone
+
+# Four at once share two cores well, since tests wait a lot; those of an end in time have the machine to themselves.
+test-together: .venv/development
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone"
+
+test-alone: .venv/development
+	$(BIN)/python -m pytest -n 2 --dist load -m alone
 
 faults: .venv/development ## Run the races, kills, flips and misbehaving servers in full number (a twentieth of it in test)
 	@rm -f .faults
-	FAULTS=full FAULTS_FIGURES=.faults $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults/test_celery_kills.py tests/faults tests/services/settings/test_config_races.py tests/services/settings/test_key_rotation_faults.py tests/services/smtp/test_smtp_matrix.py tests/services/delivery/test_personal_apart.py tests/test_no_secrets.py
+	FAULTS=full FAULTS_FIGURES=.faults $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/faults/test_celery_kills.py tests/faults tests/services/settings/test_config_races.py tests/services/settings/test_key_rotation_faults.py tests/services/smtp/test_smtp_matrix.py tests/services/delivery/test_personal_apart.py tests/test_no_secrets.py tests/test_attacks_fuzz.py tests/blueprints/api/test_openapi.py tests/test_half_requests.py
 	@$(BIN)/python -m tests.faults.figures .faults
 
 mutants: .venv/development ## Plant mistakes in the code and see whether tests find them (hours; ARGUMENTS="--most 50" for a sample)
@@ -43,7 +50,7 @@ lock: .venv/development ## Resolve the dependencies of pyproject.toml anew
 audit: .venv/development ## Ask whether a pinned requirement has a known vulnerability
 	@$(BIN)/uv tool run pip-audit@2.10.1 --strict --disable-pip --require-hashes -r requirements.txt
 
-services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL, Redis, RabbitMQ, nginx, Prometheus, strace, Node with npm, PHP
+services: ## Install what the tests need from Debian: Chromium, Postfix with SASL, Exim, PostgreSQL, Redis, RabbitMQ, nginx, Prometheus, strace, systemd, Node with npm, PHP, and the clients of tests/interop
 	@.ci/services
 
 benchmark: .venv/benchmark ## Measure sending against its peers (20 minutes; ARGUMENTS=--quick for a look)
@@ -51,6 +58,9 @@ benchmark: .venv/benchmark ## Measure sending against its peers (20 minutes; ARG
 
 peers: .venv/development ## Send through seven real servers and print the table of docs/servers.md (Debian 12, as root)
 	@$(BIN)/python -m tests.peers $(ARGUMENTS)
+
+package: .venv/development ## Build the image, boot the units and follow README on a bare Debian (ten minutes; Debian, as root)
+	@$(BIN)/python -m tests.package $(ARGUMENTS)
 
 clean: ## Remove the virtual environment and caches; .env and the database stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .mutants

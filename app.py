@@ -1,14 +1,20 @@
 """Puts the application together. Here servers and Celery find it, and `python app.py` serves it."""
 
+from utils import garbage
+
+# isort: split
 import os
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from flask import Flask, Response, current_app, request
 from flask_bootstrap import Bootstrap5
+from sqlalchemy.orm import Session, scoped_session
 from werkzeug.exceptions import UnsupportedMediaType
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -35,7 +41,7 @@ from blueprints.api import (
     usage_api,
 )
 from blueprints.base_path import BelowPath
-from blueprints.cli import register
+from blueprints.cli import register, script
 from blueprints.pages import (
     account,
     address_page,
@@ -46,6 +52,8 @@ from blueprints.pages import (
     connect_pages,
     domain_pages,
     emails,
+    factor_policy_page,
+    gateway_page,
     headers_page,
     inbox,
     mail_pages,
@@ -54,24 +62,30 @@ from blueprints.pages import (
     oversight_pages,
     own_connect_page,
     own_server_page,
+    passkey_pages,
     people_pages,
     policy_pages,
     privacy_pages,
+    security_pages,
     sender_pages,
     settings_form,
+    single_sign_on,
     start_page,
     suppression_pages,
     template_pages,
     token_pages,
     typed_pages,
 )
-from database import engine, migrating
+from blueprints.parts import Part, refuse_what_is_none
+from database import engine, joined_session, migrating
+from services.checks import start
 from services.settings import route
 from utils import late
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings, load_settings
 from utils.errors import MalformedInput
-from utils.log_utils import configure_logging
+from utils.home import home
+from utils.log_utils import configure_logging, join_logging
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -82,16 +96,31 @@ LARGEST_BODY = 64 * 1024
 GUNICORN_GIVES_UP = 4  # gunicorn.arbiter.Arbiter.APP_LOAD_ERROR
 
 Made = TypeVar("Made")
+_making_guest: Final = threading.Lock()
+
+garbage.look_again()
 
 
-def create_app(environment: Mapping[str, str] | None = None, instance_path: Path | None = None) -> Flask:
+def create_app(
+    environment: Mapping[str, str] | None = None,
+    instance_path: Path | None = None,
+    *,
+    parts: Sequence[Part] = (),
+    is_guest: bool = False,
+) -> Flask:
     """An application for these settings, or the environment's. Starts no thread and prints nothing.
 
+    ``parts`` are what another application adds to it: pages, calls and tables of its own (docs/embedding.md). One that
+    ``is_guest`` in another application's process leaves that one's logging as it is.
     Raises ConfigurationError, a ValueError of one line that names the variable.
     """
+    refuse_what_is_none(parts)
     config = load_settings(environment)
-    configure_logging(config.secrets(), as_json=config.is_production)
-    app = Flask(__name__, instance_path=str(instance_path) if instance_path else None)
+    if is_guest:
+        join_logging(config.secrets())
+    else:
+        configure_logging(config.secrets(), as_json=config.is_production)
+    app = Flask(__name__, instance_path=str(instance_path or home() / "instance"))
     if app.debug and (config.is_production or config.is_https):
         raise ConfigurationError("FLASK_DEBUG must be off in production: its debugger runs code for anyone who asks.")
     app.extensions[EXTENSION] = config
@@ -117,7 +146,12 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
             f"{app.instance_path} cannot be created: {error.strerror}. Make your user the owner of this folder, or "
             "set DATABASE_URL to a place where it can write."
         ) from None
-    migrating.init_app(app, register.OF_THE_DATABASE)
+    migrating.init_app(
+        app,
+        register.OF_THE_DATABASE,
+        [part.migrations for part in parts if part.migrations],
+        [part.tables for part in parts if part.tables is not None],
+    )
     Bootstrap5(app)
     app.before_request(_read_body)
     with app.app_context():
@@ -127,6 +161,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
     for blueprint in (
         auth.pages,
         auth.bp,
+        single_sign_on.bp,
         start_page.bp,
         account.bp,
         address_page.bp,
@@ -135,6 +170,7 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         senders_api.bp,
         usage_api.bp,
         people_pages.bp,
+        factor_policy_page.bp,
         own_server_page.bp,
         own_connect_page.bp,
         oversight_pages.bp,
@@ -170,7 +206,10 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         branding_api.bp,
         token_pages.bp,
         token_pages.own_bp,
+        gateway_page.bp,
         typed_pages.bp,
+        security_pages.bp,
+        passkey_pages.bp,
         inbox.bp,
         api_docs.bp,
         health.bp,
@@ -178,10 +217,47 @@ def create_app(environment: Mapping[str, str] | None = None, instance_path: Path
         open_pixel.bp,
     ):
         app.register_blueprint(blueprint)
+    for part in parts:
+        part.add_to(app)
     register.register(app)
     app.context_processor(partial(_names_for_pages, config))
     app.after_request(_protect)
     return app
+
+
+@contextmanager
+def sealpost_context(session: Session | scoped_session[Any] | None = None) -> Iterator[Session | None]:
+    """For code of another application in this process: within it, the functions of ``services/email_service.py`` work.
+
+    Gives what to pass on to them as ``session``: one in the transaction of yours, which has to be on Sealpost's
+    database. What is queued is committed, or rolled back, with that; if the block raises, it is undone. Without yours
+    there is none, and each email is queued at once.
+
+    The settings are those of SEALPOST_HOME and the environment; no thread is started, so that the processes of Sealpost
+    send what is queued. Raises ConfigurationError, TypeError for what is no session.
+    """
+    connection = None if session is None else joined_session.connection_of(session)
+    with guest().app_context():
+        if connection is None:
+            yield None
+            return
+        with joined_session.joined(connection) as own:
+            yield own
+
+
+def guest() -> Flask:
+    """The application for ``sealpost_context``, one in a process. Raises ConfigurationError."""
+    with _making_guest:
+        return _guest(os.getpid())
+
+
+@cache
+def _guest(_process: int) -> Flask:
+    """One that was made before a fork has connections that are its parent's."""
+    made = create_app(is_guest=True)
+    with made.app_context():
+        start.check(is_database_needed=False)
+    return made
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - Celery is untyped
@@ -198,13 +274,14 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - Celery is untyped
     raise AttributeError(f"module 'app' has no attribute {name!r}")
 
 
-def serve() -> Flask:
+def serve(make: Callable[[], Flask] | None = None) -> Flask:
     """The application with its background work, for a WSGI server: `gunicorn 'app:serve()'`.
 
+    ``make`` gives another than ``create_app`` without arguments, as one with parts.
     What cannot start says so in one line and exits with the status at which gunicorn gives up; at any other it
     would start the worker again, and again.
     """
-    app = _or_exit(lambda: serving.announced(create_app), GUNICORN_GIVES_UP)
+    app = _or_exit(lambda: serving.announced(make or create_app), GUNICORN_GIVES_UP)
     is_worker = True
     if "gunicorn" in sys.modules:
         is_worker = late.load("blueprints.under_gunicorn").prepare(app.extensions[EXTENSION].hsts)
@@ -226,6 +303,7 @@ def _names_for_pages(config: Settings) -> dict[str, object]:
         "app_name": config.app_name,
         "is_development": not config.is_production,
         "inbox_enabled": config.has_local_inbox,
+        "single_sign_on": config.oidc,
         "nothing_is_sent": route.NOTHING_IS_SENT if config.mail_suppress_send else "",
     }
 
@@ -257,11 +335,18 @@ def _protect(response: Response) -> Response:
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=()"
-    if seconds := current_app.extensions[EXTENSION].hsts:
-        headers["Strict-Transport-Security"] = f"max-age={seconds}"
+    if hsts := current_app.extensions[EXTENSION].hsts:
+        headers["Strict-Transport-Security"] = hsts
     if not (request.endpoint or "").endswith("static"):
         headers.setdefault("Cache-Control", "no-store")
     return response
+
+
+def main() -> None:
+    """`sealpost …`, which pip installs (pyproject.toml)."""
+    make = partial(_or_exit, lambda: serving.for_commands(create_app))
+    run = partial(_or_exit, lambda: serving.run(create_app))
+    _or_exit(script.group(make, run))
 
 
 if __name__ == "__main__":

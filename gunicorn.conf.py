@@ -1,6 +1,12 @@
 """How gunicorn serves Sealpost, where it is started in this folder; what stands on its command line comes first."""
 
+import sys
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))  # gunicorn may be started in another folder, with --config
+
+from utils import service_manager
 
 _NO_STATUS = -1  # which no process ends with
 
@@ -17,13 +23,31 @@ access_log_format = '%(h)s %(l)s %(u)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s "-"
 
 
 def on_starting(arbiter: Any) -> None:  # noqa: ANN401 - untyped
-    """Have it end in peace where no worker can start: of one more that gives up while it stops the rest, gunicorn
-    itself would print a traceback beside our line.
+    """Have it end in peace where no worker can start, and tell systemd how it is.
+
+    Of one more worker that gives up while it stops the rest, gunicorn itself would print a traceback beside our line.
     """
-    stop = arbiter.stop
+    stop, murder_workers = arbiter.stop, arbiter.murder_workers
 
     def stop_once(graceful: bool = True) -> None:
         arbiter.APP_LOAD_ERROR = arbiter.WORKER_BOOT_ERROR = _NO_STATUS
         stop(graceful)
 
-    arbiter.stop = stop_once
+    def look_after_workers() -> None:
+        service_manager.sign_of_life()  # once a second: this loop ends workers that give none
+        murder_workers()
+
+    arbiter.stop, arbiter.murder_workers = stop_once, look_after_workers
+    service_manager.take_over()
+
+
+def post_worker_init(_worker: Any) -> None:  # noqa: ANN401 - untyped
+    """The first worker has the application, and so it is ready; gunicorn would say so before it has tried."""
+    service_manager.ready()
+
+
+def when_ready(arbiter: Any) -> None:  # noqa: ANN401 - untyped
+    """Have the submission gateway run beside it, where SUBMISSION_LISTEN is set."""
+    from blueprints import sibling  # noqa: PLC0415 - gunicorn reads this file before it looks for modules here
+
+    sibling.under_gunicorn(arbiter)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks import rows_accounts, rows_durable, rows_memory, rows_search, rows_sending
+from benchmarks import rows_accounts, rows_durable, rows_gateway, rows_memory, rows_search, rows_sending
 from benchmarks.databases import POSTGRESQL, SQLITE
 from benchmarks.results import Result, table
 from benchmarks.series import Effort
@@ -34,6 +34,8 @@ ROWS: Final[dict[str, Callable[[Effort], Result]]] = {
     "accounts-postgresql": partial(rows_accounts.accounts, POSTGRESQL),
     "search-sqlite": partial(rows_search.search, SQLITE),
     "search-postgresql": partial(rows_search.search, POSTGRESQL),
+    "gateway": rows_gateway.gateway_speed,
+    "gateway-memory": rows_gateway.gateway_memory,
     "worker-memory": rows_memory.worker_memory,
     "web-memory": rows_memory.web_memory,
 }

@@ -102,16 +102,17 @@ def _visit(port: int) -> None:
 
 
 def _children(pid: int) -> list[int]:
-    return list(map(int, _proc(f"{pid}/task/{pid}/children").split()))
+    return list(map(int, proc(f"{pid}/task/{pid}/children").split()))
 
 
 def resident_mebibytes(pid: int) -> float:
     """The memory of a process that is in RAM."""
-    (line,) = (line for line in _proc(f"{pid}/status").splitlines() if line.startswith("VmRSS:"))
+    (line,) = (line for line in proc(f"{pid}/status").splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) / 1024
 
 
-def _proc(path: str) -> str:
+def proc(path: str) -> str:
+    """What this system says of its processes."""
     try:
         return (Path("/proc") / path).read_text()
     except FileNotFoundError:

@@ -18,16 +18,17 @@ from flask_login import current_user
 from flask_wtf.csrf import CSRFError, CSRFProtect
 from sqlalchemy.exc import SQLAlchemyError
 
-from blueprints import addresses, clients, kept, refusals, sessions
+from blueprints import addresses, clients, confirming, kept, refusals, sessions
 from blueprints.clients import client_address, client_network
 from blueprints.sessions import uses_bearer
 from services import audit
-from services.accounts import accounts, api_tokens
+from services.accounts import api_tokens
 from services.accounts.api_tokens import Scope, TokenInfo
 from services.audit import Actor
+from services.factors import policy
 from utils.encryption_utils import digest, subkey
 from utils.env_utils import EXTENSION, Settings, fernet_key_from, get_settings
-from utils.errors import AppError, Forbidden, InvalidInput, MalformedInput
+from utils.errors import AppError, Forbidden, MalformedInput
 
 P = ParamSpec("P")
 View = Callable[P, ResponseReturnValue]
@@ -40,7 +41,7 @@ _DOT_SEGMENT: Final = re.compile(r"/(?:\.|%2e){1,2}(?=[/#]|$)", re.IGNORECASE)
 _GUARDS_FOR_ACCOUNTS: Final = ("signed_in", "admin_page", "admin_api", "account_api")
 ADMIN_TOKEN: Final = "ADMIN_TOKEN"  # noqa: S105 - what its holder is called
 NOBODY: Final = "anonymous"
-CONFIRM: Final = "confirm_password"
+_NO_SECOND_FACTOR: Final = "Administrators here need a second factor. Set one up on the page of your account."
 _NO_TOKEN: Final = "Sign in, or send an API token as a bearer token."  # noqa: S105 - it says that there is none
 
 
@@ -67,12 +68,9 @@ class FormExpired(AppError):
     """The CSRF token is missing or of another session, or the request comes from another site."""
 
 
-class RecentSignInRequired(Forbidden):
-    """The password was not seen at this session within ten minutes."""
-
-
 limiter = Limiter(client_network, strategy="moving-window", in_memory_fallback_enabled=True)
 csrf = CSRFProtect()
+_EXEMPT: Final = "sealpost_without_csrf"
 
 
 def init_app(app: Flask) -> None:
@@ -88,12 +86,21 @@ def init_app(app: Flask) -> None:
     clients.init_app(app)
     sessions.init_app(app)
     kept.init_app(app)
+    confirming.init_app(app)
     app.before_request(_begin_acting)  # before anything refuses, since a refusal names whom it refuses
     app.teardown_request(_end_acting)
     csrf.init_app(app)
     app.before_request(_check_origin_and_token)
     limiter.init_app(app)
     refusals.init_app(app)
+
+
+def exempt_from_csrf(app: Flask, blueprint: str) -> None:
+    """Let requests to a blueprint of another application do without our origin and token, and to those within it.
+
+    Its views behind another guard than ``public`` go by sessions, and need both all the same.
+    """
+    app.extensions.setdefault(_EXEMPT, set()).add(blueprint)
 
 
 def actor_name() -> str:
@@ -116,6 +123,12 @@ def public_alone(view: View[P]) -> View[P]:
     """Anybody may call, and nobody is looked up: the answer is the same for all, and needs no database."""
     view.looks_nobody_up = True  # type: ignore[attr-defined]
     return _marked(view, "public")
+
+
+def before_second_factor(view: View[P]) -> View[P]:
+    """Mark a view that is open to whoever must still take a second factor into use: it leads there, or out."""
+    view.is_before_second_factor = True  # type: ignore[attr-defined]
+    return view
 
 
 def signed_in(view: View[P]) -> View[P]:
@@ -156,6 +169,7 @@ def admin_api(view: View[P]) -> View[P]:
             raise SignInRequired(_NO_TOKEN)
         else:
             _require_administrator()
+            _require_second_factor()
         return view(*args, **kwargs)
 
     return _marked(guarded, "admin_api")
@@ -174,6 +188,8 @@ def account_api(scope: Scope) -> Callable[[View[P]], View[P]]:
                 _require_bearer_token(scope)
             elif not current_user.is_authenticated:
                 raise SignInRequired(_NO_TOKEN)
+            else:
+                _require_second_factor()
             return view(*args, **kwargs)
 
         guarded.scope = scope  # type: ignore[attr-defined]
@@ -194,6 +210,7 @@ def metrics_api(view: View[P]) -> View[P]:
             _require_bearer_token(Scope.METRICS)
         elif current_user.is_authenticated:
             _require_administrator()
+            _require_second_factor()
         elif not get_settings().is_scraper(client_address()):
             raise SignInRequired(_NO_TOKEN)
         return view(*args, **kwargs)
@@ -249,20 +266,12 @@ def caller_key() -> str:
 
 
 def require_recent_sign_in() -> None:
-    """The person at this session has shown the password within ten minutes, or does so in the form that is sent.
+    """The person at this session has proven within ten minutes who they are, or does so in the form that is sent.
 
-    For templates there is ``ui.confirm_password``, whose field is ``confirm_password``. Raises InvalidInput for it, or
-    TooMany; RecentSignInRequired where there is no form. A request by bearer token is not asked. Behind a guard only.
+    As ``confirming.require``; a request by bearer token is not asked. Behind a guard only.
     """
-    if uses_bearer() or current_user.session.is_recent:
-        return
-    if request.is_json or not request.form:
-        raise RecentSignInRequired("You signed in more than ten minutes ago. Sign in again, then retry.")
-    password = request.form.get(CONFIRM, "")
-    if not password:
-        raise InvalidInput({CONFIRM: ["Enter your password to confirm that it is you."]})
-    accounts.verified(current_user.id, password, CONFIRM)
-    sessions.renew()
+    if not uses_bearer():
+        confirming.require()
 
 
 def _begin_acting() -> None:
@@ -287,6 +296,10 @@ def _check_origin_and_token() -> Response | None:
         return None
     if _guard_of_view() in _GUARDS_FOR_ACCOUNTS and not current_user.is_authenticated:
         return None  # the guard turns them away, and says why
+    if _guard_of_view() in (None, "public") and not current_app.extensions.get(_EXEMPT, set()).isdisjoint(
+        request.blueprints
+    ):
+        return None
     if not _is_same_origin():
         raise _refusal("origin")
     if None in request.form:  # a multipart part without a name, which Flask-WTF stumbles over
@@ -339,15 +352,36 @@ def _marked(view: View[P], guard: str) -> View[P]:
 
 
 def _turned_away() -> Response | None:
-    """The way to the sign-in page for who is not signed in; a script is told so instead."""
+    """The way to the sign-in page for who is not signed in, or to a second factor that is due; a script is told so."""
     if current_user.is_authenticated:
-        return None
+        return _led_to_second_factor()
     accepted = request.accept_mimetypes
     if request.path.startswith("/api/") or (accepted and not accepted.accept_html):
         raise SignInRequired("You are signed out. Sign in again.")
     page = request.path if request.method in SAFE_METHODS else kept.keep() if _is_same_origin() else ""
-    response: Response = redirect(url_for("auth.login", next=local_path(_as_asked_for(page))), 303)  # type: ignore[assignment]
+    # Somebody whom the provider still knows comes back at once. A form of ours leads to no page of another site.
+    is_by_provider = request.method in SAFE_METHODS and sessions.waits_for_provider()
+    sign_in = "single_sign_on.begin" if is_by_provider else "auth.login"
+    response: Response = redirect(url_for(sign_in, next=local_path(_as_asked_for(page))), 303)  # type: ignore[assignment]
     return response
+
+
+def _led_to_second_factor() -> Response | None:
+    """The page that asks for a second factor, for an administrator who must have one by now and has none."""
+    if getattr(_view(), "is_before_second_factor", False) or not _lacks_second_factor():
+        return None
+    response: Response = redirect(url_for("security.ask"), 303)  # type: ignore[assignment]
+    return response
+
+
+def _lacks_second_factor() -> bool:
+    demand = policy.demand_on(current_user.session)
+    return demand is not None and demand.is_due
+
+
+def _require_second_factor() -> None:
+    if _lacks_second_factor():
+        raise Forbidden(_NO_SECOND_FACTOR)
 
 
 def _as_asked_for(page: str) -> str:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from flask import Flask, Response, jsonify, make_response, render_template, request
+from flask import Flask, Response, jsonify, make_response, redirect, render_template, request, url_for
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, TooManyRequests
 
 from blueprints import kept, large_body, sessions
 from blueprints.access import limiter
 from blueprints.addresses import WrongAddress
+from blueprints.confirming import RecentSignInRequired
 from services.checks import start
 from services.outbox.reasons import Reason
 from utils import incidents
@@ -52,6 +53,7 @@ EXPLANATIONS = {
 def init_app(app: Flask) -> None:
     app.register_error_handler(AppError, _app_error)
     app.register_error_handler(WrongAddress, _wrong_address)
+    app.register_error_handler(RecentSignInRequired, _asked_who)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(DBAPIError, _database_error)
     app.register_error_handler(Exception, _bug)
@@ -104,6 +106,14 @@ def _wrong_address(error: WrongAddress) -> Response:
         action_label=f"Go to {url}",
     )
     return make_response(page, error.status)
+
+
+def _asked_who(error: RecentSignInRequired) -> Response:
+    """Whoever follows a link to what asks for a recent proof is led there by the page that asks."""
+    if wants_json() or request.method != "GET":
+        return _app_error(error)
+    wanted = request.full_path.removesuffix("?")
+    return make_response(redirect(url_for("security.ask_who", next=request.script_root + wanted), 303))
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -46,15 +46,15 @@ class _KnownRequest(Request):  # type: ignore[misc]
             self.beginning += bytes(buf[known : known + _LOOKED_AT])
 
 
-def tell_as_ours(hsts_seconds: int) -> None:
-    """Let this process, and those that it forks, tell gunicorn's own errors as ours; 0 seconds: nothing of HTTPS."""
+def tell_as_ours(hsts: str) -> None:
+    """Let this process, and those that it forks, tell gunicorn's own errors as ours, with what is told of HTTPS."""
     if RequestParser.mesg_class is not _KnownRequest:
         RequestParser.mesg_class = _KnownRequest
-        util.write_error = _telling(hsts_seconds)
+        util.write_error = _telling(hsts)
 
 
-def _telling(hsts_seconds: int) -> Callable[[Any, int, str, str], None]:
-    hsts = {"Strict-Transport-Security": f"max-age={hsts_seconds}"} if hsts_seconds else {}
+def _telling(hsts: str) -> Callable[[Any, int, str, str], None]:
+    told = {"Strict-Transport-Security": hsts} if hsts else {}
 
     def tell(sock: Any, status: int, reason: str, _message: str) -> None:  # noqa: ANN401 - a socket, or TLS over one
         # gunicorn's own message repeats what was sent.
@@ -63,7 +63,7 @@ def _telling(hsts_seconds: int) -> Callable[[Any, int, str, str], None]:
             content_type, body = _JSON, json.dumps({"status": "error", "message": text})
         else:
             content_type, body = _HTML, f"<!doctype html><title>{reason}</title><p>{text}</p>"
-        headers = {**_HEADERS, **hsts, "Content-Type": content_type, "Content-Length": str(len(body.encode()))}
+        headers = {**_HEADERS, **told, "Content-Type": content_type, "Content-Length": str(len(body.encode()))}
         lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers.items()), "", body]
         util.write_nonblock(sock, "\r\n".join(lines).encode())
 

@@ -18,6 +18,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wsgi import ClosingIterator
 
 from blueprints import announcing, live
+from blueprints.sibling import Sibling, WatchedSibling
 from services import local_inbox
 from services.alerts.watching import AlertWatch
 from services.checks import start
@@ -98,14 +99,18 @@ def _serve_until_stopped(create_app: Callable[[], Flask]) -> None:
     with app.app_context():
         inbox_server = local_inbox.start(config)
     mailing: Background | None = None
+    gateway: WatchedSibling | None = None
     try:
         with ending.uninterrupted():
             mailing = background.start(app, partial(_begin, app))
+            gateway = WatchedSibling(Sibling()) if config.submission.listen else None
         with app.app_context():
             announcing.announce(app, listens=True)
         server.serve_forever()  # until KeyboardInterrupt
     finally:
         in_flight.wait(ending.seconds_left(lease.STOP_SECONDS))
+        if gateway:
+            gateway.stop()
         if mailing:
             mailing.stop()
         pool.pool.close()
@@ -143,7 +148,7 @@ class _InFlight:
 def _bring_up_to_date() -> None:
     """Migrate, and see that this database can be worked with and written to. Raises ConfigurationError."""
     try:
-        late.load("flask_migrate").upgrade()
+        start.bring_up_to_date()
         start.check()
         start.check_writing()
     except SQLAlchemyError as error:

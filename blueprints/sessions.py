@@ -6,6 +6,7 @@ in which somebody has signed in before, and for half an hour the id of the sessi
 """
 
 import hashlib
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -14,9 +15,11 @@ from flask.sessions import SecureCookieSessionInterface
 from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user
 from itsdangerous import Signer, URLSafeTimedSerializer
 
+from blueprints import proxy_sign_in
 from blueprints.clients import browser_in_short, client_address
-from services.accounts import devices, sessions
+from services.accounts import devices, fields, sessions
 from services.accounts.accounts import Person
+from services.accounts.proofs import Proof
 from services.accounts.sessions import ENDED_KEPT, SessionInfo
 from utils import clock
 from utils.encryption_utils import subkey
@@ -96,25 +99,29 @@ def cookie_path(settings: Settings) -> str:
     return settings.base_path or "/"
 
 
-def sign_in(person: Person, *, remember: bool = False) -> None:
+def sign_in(person: Person, proven_by: Collection[Proof], *, remember: bool = False, is_new: bool = True) -> None:
     """Begin a session with nothing of the one before: another id, other content, another CSRF secret.
 
-    Raises Conflict if all sessions of the account were ended since its password was seen.
+    ``proven_by`` is how the person was just proven; without ``is_new`` it is no sign-in, and a session goes on. Raises
+    Conflict if all sessions of the account were ended since its password was seen.
     """
     former = _present_id()
     begun = sessions.begin(
         person.id,
         person.session_epoch,
+        proven_by=proven_by,
         address=client_address(),
         browser=browser_in_short(request.headers.get("User-Agent", "")),
         is_remembered=remember,
+        is_new=is_new,
+        is_known_browser=devices.knows(device(), person.id) is not None,
     )
     if former:
         sessions.replace(former)
     _go_on_as(begun)
     set_cookie(SESSION, begun, get_settings().session_remembered_life if remember else None)
     set_cookie(DEVICE, devices.after_sign_in(device(), person.id), timedelta(days=devices.LIFE_DAYS))
-    _delete_cookie(ENDED)
+    delete_cookie(ENDED)
 
 
 def sign_out() -> None:
@@ -124,16 +131,16 @@ def sign_out() -> None:
         sessions.sign_out(former)
         set_cookie(ENDED, former, ENDED_KEPT)
     _go_on_as("")
-    _delete_cookie(SESSION)
+    delete_cookie(SESSION)
 
 
-def renew() -> None:
-    """The person at this session has just shown the password again: the cookie gets another id, and lives no longer.
+def renew(by: Collection[Proof]) -> None:
+    """The person at this session has just proven so who they are: the cookie gets another id, and lives no longer.
 
     Tokens of forms that are open in other tabs stay good.
     """
     user = current_user
-    begun, user.session = sessions.renew(user.session.key)
+    begun, user.session = sessions.renew(user.session.key, by)
     setattr(g, _PRESENT, begun)
     session.modified = True  # its signature covers the id
     ends_at = user.session.created_at + get_settings().session_remembered_life
@@ -145,6 +152,12 @@ def ended_account() -> int | None:
     ids = (cookie(name) for name in (SESSION, ENDED))
     accounts = (sessions.account_of_ended(session_id) for session_id in ids if session_id)
     return next((account_id for account_id in accounts if account_id is not None), None)
+
+
+def waits_for_provider() -> bool:
+    """Whether this browser's session goes on once the provider of single sign-on has said again who it is."""
+    session_id = cookie(SESSION)
+    return bool(session_id) and sessions.waits_for_provider(session_id)
 
 
 def device() -> str:
@@ -170,7 +183,12 @@ def _load_user(_request: Request) -> SignedIn | None:
     if not session_id or uses_bearer() or _SIGNED_OUT in request.environ:
         return None
     info = sessions.resume(session_id, client_address(), is_seen=not _is_in_background())
-    return SignedIn(info) if info else None
+    return SignedIn(info) if info and _is_still_vouched_for(info) else None
+
+
+def _is_still_vouched_for(info: SessionInfo) -> bool:
+    """Who came by the proxy is here as long as the proxy says so, with each request."""
+    return Proof.PROXY not in info.proven_by or fields.is_named(proxy_sign_in.vouched_name(), info.username, info.email)
 
 
 def still_signed_in() -> SignedIn | None:
@@ -211,7 +229,7 @@ def set_cookie(name: str, value: str, life: timedelta | None) -> None:
     g.setdefault(_COOKIES, {})[name] = (value, None if life is None else int(life.total_seconds()))
 
 
-def _delete_cookie(name: str) -> None:
+def delete_cookie(name: str) -> None:
     """Let this answer delete a cookie that the browser has."""
     if cookie_name(name, get_settings()) in request.cookies:
         set_cookie(name, "", timedelta(0))

@@ -16,12 +16,12 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 _Handler = Callable[[int, FrameType | None], Any]
 
 
-def prepare(hsts_seconds: int) -> bool:
-    """Do so in this process, and in those that it forks (``--preload``); 0 seconds: nothing is told of HTTPS.
+def prepare(hsts: str) -> bool:
+    """Do so in this process, and in those that it forks (``--preload``). ``hsts`` is what is told of HTTPS.
 
     Tells whether this process is a worker, and not the one that forks them.
     """
-    gunicorn_errors.tell_as_ours(hsts_seconds)
+    gunicorn_errors.tell_as_ours(hsts)
     gunicorn_requests.take_whole_ones()
     if not hasattr(Worker, "sealpost_hears"):
         Worker.sealpost_hears = True

@@ -1,6 +1,5 @@
 """How mails get into the ``email_outbox`` table: those of one transaction together, as other objects of a session."""
 
-import sqlite3
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,6 +10,7 @@ from sqlalchemy import BigInteger, Connection, Table, bindparam, event, insert, 
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
+from database import sqlite_file
 from database.driver import Driver, borrowed, can_wait
 from database.engine import Base
 from database.outbox_db import NewMail, OutboxMail, OutboxName
@@ -55,14 +55,8 @@ def add(session: Session, values: NewMail, *, at_once: bool = False) -> None:
 
 
 def begin(session: Session) -> None:
-    """See to it that a savepoint is within a transaction, or its release would commit.
-
-    Python's SQLite driver, on an engine that is not ours, begins none before the first change.
-    """
-    connection = session.connection({"mapper": _Batch})
-    raw = connection.connection.dbapi_connection
-    if isinstance(raw, sqlite3.Connection) and not raw.in_transaction:
-        connection.exec_driver_sql("BEGIN")
+    """See to it that a savepoint is within a transaction."""
+    sqlite_file.begin(session.connection({"mapper": _Batch}))
 
 
 def add_all(driver: Driver, rows: Sequence[NewMail]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from typing import Any, Final, cast
 
 from sqlalchemy import (
@@ -17,7 +18,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
-    literal,
     literal_column,
     select,
 )
@@ -128,7 +128,7 @@ def oldest_due(session: Session, moment: datetime) -> datetime | None:
 
 def oldest_dues(session: Session, moment: datetime) -> dict[Priority, datetime]:
     """The same of each priority that has any."""
-    found = {Priority.SECURITY: [session.scalar(_first_due(is_urgent=True))]}
+    found = {Priority.SECURITY: [session.scalar(_first_urgent())]}
     found |= {priority: _first_dues(session, priority, moment) for priority in IN_TURNS}
     dues = {priority: [due for due in each if due and due <= moment] for priority, each in found.items()}
     return {priority: min(each) for priority, each in dues.items() if each}
@@ -136,16 +136,30 @@ def oldest_dues(session: Session, moment: datetime) -> dict[Priority, datetime]:
 
 def _first_dues(session: Session, priority: Priority, moment: datetime) -> list[datetime | None]:
     """When the first mail of the system, and of each account, is due."""
-    system = session.scalar(_first_due(_C.priority == priority, _C.account_id.is_(None)))
-    walk = _accounts(int(priority), 0)
-    first = _first_due(_C.priority == priority, _C.account_id == walk.c.account).scalar_subquery()
-    theirs = (
-        select(first, OutboxRest.until)
-        .select_from(walk)
-        .outerjoin(OutboxRest, OutboxRest.account_id == walk.c.account)
-        .where(walk.c.account.is_not(None), ~is_taken(walk.c.account, literal(moment, _C.due_at.type)))
+    system = session.scalar(_first_of_system(), {"wanted": priority})
+    theirs = session.execute(_first_of_accounts(), {"wanted": priority, "after": 0, "now": moment})
+    return [system, *(max(due, until) if until else due for due, until in theirs)]
+
+
+# Built once, and no sooner than somebody asks: to build the last takes longer than the database does.
+@cache
+def _first_urgent() -> Select[datetime]:
+    return _first_due(is_urgent=True)
+
+
+@cache
+def _first_of_system() -> Select[datetime]:
+    return _first_due(_WANTED_OF_IT[0], _C.account_id.is_(None))
+
+
+@cache
+def _first_of_accounts() -> Select[datetime, datetime | None]:
+    return (
+        select(_first_due(*_WANTED_OF_IT).scalar_subquery(), OutboxRest.until)
+        .select_from(_walk)
+        .outerjoin(OutboxRest, OutboxRest.account_id == _walk.c.account)
+        .where(_walk.c.account.is_not(None), ~_IS_TAKEN)
     )
-    return [system, *(max(due, until) if until else due for due, until in session.execute(theirs))]
 
 
 def rest(session: Session, account_id: int, until: datetime, reason: str) -> None:

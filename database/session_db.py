@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, ForeignKey, String, delete, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
@@ -12,21 +13,36 @@ from database.user_db import Account, with_owner
 
 LONGEST_ADDRESS = 64
 LONGEST_BROWSER = 64
+LONGEST_PROOF = 64
 
 
 class BrowserSession(Base):
-    """A browser in which somebody is signed in. Without the row, its cookie is worth nothing."""
+    """A browser in which somebody is signed in. Without the row, its cookie is worth nothing.
+
+    ``proven_by`` are the words of ``services.accounts.proofs`` for how, with spaces between; ``proven_at`` when last.
+    ``vouched_at`` is when the provider of single sign-on last said who it is, if it did.
+    """
 
     __tablename__ = "session"
 
     id_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     account_id: Mapped[int] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
-    password_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    proven_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    proven_by: Mapped[str] = mapped_column(String(LONGEST_PROOF), default="password", server_default="password")
+    vouched_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     address: Mapped[str] = mapped_column(String(LONGEST_ADDRESS))
     browser: Mapped[str] = mapped_column(String(LONGEST_BROWSER))
     is_remembered: Mapped[bool]
+
+
+class ProofNoted(NamedTuple):
+    """What a session's row says from now on of how and when it was proven."""
+
+    proven_at: datetime
+    proven_by: str
+    vouched_at: datetime | None
 
 
 class EndedSession(Base):
@@ -56,10 +72,10 @@ def note_seen(session: Session, id_hash: str, moment: datetime, address: str) ->
     )
 
 
-def rename(session: Session, id_hash: str, new_hash: str, moment: datetime) -> bool:
-    """Let a session whose password was just seen go on under another id; False if there is none."""
+def rename(session: Session, id_hash: str, new_hash: str, proof: ProofNoted) -> bool:
+    """Let a session that was just proven anew go on under another id; False if there is none."""
     renamed = update(BrowserSession).where(BrowserSession.id_hash == id_hash).returning(BrowserSession.id_hash)
-    return session.execute(renamed.values(id_hash=new_hash, password_seen_at=moment)).first() is not None
+    return session.execute(renamed.values(id_hash=new_hash, **proof._asdict())).first() is not None
 
 
 def end(session: Session, id_hashes: Iterable[str], moment: datetime) -> int:

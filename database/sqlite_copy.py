@@ -52,8 +52,9 @@ def revision(path: Path) -> str:
             tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not tables >= {*_OURS, schema_db.VERSION}:
                 raise CopyRefused(f"{path} is not a Sealpost database.")
-            found = connection.execute(f"SELECT version_num FROM {schema_db.VERSION}").fetchone()  # noqa: S608
-            if found is None or not schema_db.is_known(str(found[0])):
+            rows = connection.execute(f"SELECT version_num FROM {schema_db.VERSION}")  # noqa: S608 - a constant
+            found = [str(row[0]) for row in rows if schema_db.is_known(str(row[0]))]  # beside other branches
+            if not found:
                 raise CopyRefused(
                     f"{path} was made by another version of Sealpost, and this one does not know its tables."
                 )
@@ -63,7 +64,7 @@ def revision(path: Path) -> str:
         raise CopyRefused(f"{path} cannot be read: {error.strerror}.") from None
     except sqlite3.Error as error:
         raise CopyRefused(f"{path} is not a readable SQLite database: {error}.") from None
-    return str(found[0])
+    return found[0]
 
 
 @contextmanager

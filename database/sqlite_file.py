@@ -1,10 +1,11 @@
-"""Where SQLite keeps a database, and that nobody else can read it there."""
+"""Where SQLite keeps a database, that nobody else can read it there, and how a transaction of it begins."""
 
+import sqlite3
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection
 
 from utils import private_files
 
@@ -36,3 +37,13 @@ def make_private(_dialect: object, _record: object, arguments: list[Any], option
         name = "" if "mode=" in name else unquote(urlsplit(name).path)
     if name and name != _MEMORY:
         private_files.make_file(Path(name))
+
+
+def begin(connection: Connection) -> None:
+    """See to it that a savepoint is within a transaction, or its release would commit.
+
+    Python's SQLite driver, on an engine that is not ours, begins none before the first change.
+    """
+    raw = connection.connection.dbapi_connection
+    if isinstance(raw, sqlite3.Connection) and not raw.in_transaction:
+        connection.exec_driver_sql("BEGIN")

@@ -4,7 +4,7 @@ import unicodedata
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, Select, String, and_, delete, or_, select, text
+from sqlalchemy import ColumnElement, Select, String, and_, column, delete, or_, select, table, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.engine import Base
@@ -19,7 +19,8 @@ LONGEST_EMAIL_KEY = 508
 class Account(Base):
     """Somebody who signs in. The two keys are what names are compared by.
 
-    ``password_hash`` is "" until somebody who was invited has chosen a password.
+    ``password_hash`` is "" until somebody who was invited has chosen a password; whoever signs in at a provider needs
+    none.
     """
 
     __tablename__ = "account"
@@ -36,6 +37,8 @@ class Account(Base):
     password_changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_sign_in_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    second_factor_since: Mapped[datetime | None] = mapped_column(UtcDateTime)  # null while there is none that counts
+    second_factor_asked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)  # first, where the policy asks for one
     # What an administrator decided: "own", "disabled" (its server is not used), "global" (that one serves for it).
     personal_smtp: Mapped[str] = mapped_column(String(16), default="own", server_default="own")
     emails_per_minute: Mapped[int | None]  # null: as for everybody
@@ -43,8 +46,9 @@ class Account(Base):
 
 
 IS_ENABLED: ColumnElement[bool] = Account.disabled_at.is_(None)
-# Who was invited and has no password yet, or is disabled, administrates nothing.
-_ADMINISTRATES: ColumnElement[bool] = and_(Account.is_admin, IS_ENABLED, Account.password_hash != "")
+_IS_LINKED: ColumnElement[bool] = Account.id.in_(select(column("account_id")).select_from(table("account_identity")))
+# Who was invited and has not come in yet, or is disabled, administrates nothing.
+_ADMINISTRATES: ColumnElement[bool] = and_(Account.is_admin, IS_ENABLED, or_(Account.password_hash != "", _IS_LINKED))
 
 
 class _OfAccount(Protocol):
@@ -114,6 +118,12 @@ def has_administrator(session: Session) -> bool:
 
 def administrator_ids(session: Session) -> list[int]:
     return list(session.scalars(select(Account.id).where(_ADMINISTRATES).order_by(Account.id)))
+
+
+def administrators_without_factor(session: Session) -> list[str]:
+    """The names of those who can act as administrator and have no second factor, the first account first."""
+    lacking = select(Account.username).where(_ADMINISTRATES, Account.second_factor_since.is_(None))
+    return list(session.scalars(lacking.order_by(Account.id)))
 
 
 def lock_administrators(session: Session) -> list[Account]:

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from flask import has_app_context
+from flask import current_app, has_app_context
 from sqlalchemy.orm import Session, scoped_session
 
+from database import joined_session
 from database.outbox_db import Priority
 from services.checks import connection_test, noting
 from services.delivery import attempt
@@ -30,7 +31,7 @@ from services.outbox.template_mail import reset_url
 from services.settings import personal_route, route
 from services.settings.rules import message_id_domain
 from services.smtp.settings import Security, SmtpSettings
-from utils.env_utils import currency_before
+from utils.env_utils import EXTENSION, currency_before
 from utils.log_utils import printable
 
 __all__ = [
@@ -319,10 +320,19 @@ def _need_application(name: str) -> None:
     """Say what a script has forgotten, before something deeper says it less clearly. Raises RuntimeError."""
     if not has_app_context():
         raise RuntimeError(f"{name} needs the application: call it in a view, or inside `with app.app_context():`")
+    if EXTENSION not in current_app.extensions:
+        raise RuntimeError(
+            f"{name} needs Sealpost’s application, and the current one is {current_app.name}: call it inside "
+            "`with sealpost_context():` (docs/embedding.md)"
+        )
 
 
 def _plain_session(session: Session | scoped_session[Any] | None) -> Session | None:
-    return session() if isinstance(session, scoped_session) else session
+    """Raises ValueError for one that finds its database by the application that is current, where that is another's."""
+    own = session() if isinstance(session, scoped_session) else session
+    if joined_session.is_anothers(own):
+        raise ValueError("session: Pass what `with sealpost_context(session) as joined:` gives (docs/embedding.md).")
+    return own
 
 
 def _chosen(from_email: str | None, account_id: int | None) -> str:

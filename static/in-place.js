@@ -2,6 +2,7 @@
 // the answer refuses it, the page takes over from that what has changed: the errors, both versions, whither to send.
 import { focusFirstError, setFieldError } from "./field-errors.js";
 import { endOf } from "./form-end.js";
+import { offerToConfirm } from "./passkeys.js";
 import { refreshTimes } from "./times.js";
 
 const PATIENCE = 60_000;
@@ -68,7 +69,10 @@ function addMissingFields(end, answeredEnd) {
   const isMissing = (box) => !end.querySelector(`[data-field="${box.dataset.field}"]`);
   for (const part of answeredEnd.querySelectorAll(".panel-part")) {
     const boxes = [...part.querySelectorAll("[data-field]")];
-    if (boxes.length && boxes.every(isMissing)) end.querySelector(".panel-foot").before(document.importNode(part, true));
+    if (!boxes.length || !boxes.every(isMissing)) continue;
+    const added = document.importNode(part, true);
+    end.querySelector(".panel-foot").before(added);
+    offerToConfirm(added);
   }
 }
 

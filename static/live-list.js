@@ -22,7 +22,7 @@ let order = []; // of the rows, as it should be
 let mark = new URL(source, location.href).searchParams.get("seen");
 let stream, timer, isPaused = false, heardAt = 0, saidAt = 0;
 let turn = 0; // which stream or row of polls it is; what an earlier one still brings starts nothing anew
-const unsaid = { added: 0, changed: 0 };
+const unsaid = { added: 0, changed: 0, says: "" };
 
 const container = () => document.querySelector("[data-live-rows]");
 const shown = () => [...(container()?.children ?? [])];
@@ -54,6 +54,7 @@ function renew(row, now) {
   });
   flash(row);
   unsaid.changed += 1;
+  unsaid.says = now.dataset.liveSays ?? "";
 }
 
 /** Whether two elements hold the same, but for what scripts make of it: times are in the reader's own words. */
@@ -176,8 +177,9 @@ function speak() {
     return;
   }
   const told = [unsaid.added && counted(unsaid.added, "new"), unsaid.changed && counted(unsaid.changed, "changed")];
-  bar.querySelector("[data-live-said]").textContent = `${told.filter(Boolean).join(", ")}.`;
-  Object.assign(unsaid, { added: 0, changed: 0 });
+  const says = unsaid.changed === 1 && !unsaid.added && unsaid.says; // a row that says itself what it is now
+  bar.querySelector("[data-live-said]").textContent = says || `${told.filter(Boolean).join(", ")}.`;
+  Object.assign(unsaid, { added: 0, changed: 0, says: "" });
   saidAt = Date.now();
 }
 
@@ -223,7 +225,7 @@ async function poll(isWhole) {
   let page, at;
   try {
     const headers = { Accept: "text/html", "Sealpost-Background": "1" };
-    const response = await fetch(location.href, { headers, cache: "no-store", signal: AbortSignal.timeout(POLL) });
+    const response = await fetch(bar.dataset.livePage ?? location.href, { headers, cache: "no-store", signal: AbortSignal.timeout(POLL) });
     if (response.redirected) {
       word.textContent = "You are signed out. As of";
       return false;

@@ -8,6 +8,7 @@ export const NOT_REACHED = "Sealpost cannot be reached, so nothing was saved. Wh
 const FAILED = "Sealpost cannot save anything at the moment. What you typed is still here. Try again in a minute.";
 const WRONG = "Wrong password. Check it and try again.";
 const TOO_MANY = "Too many attempts. Wait a little, then try again.";
+const NOT_YET = "You are not signed in yet. Sign in in another tab, then continue here.";
 const OTHER = "Someone else is now signed in in this browser. Sign in with the account of this page.";
 
 /** Who is signed in and the token for forms; or why nobody can tell. */
@@ -60,7 +61,7 @@ function signInAgain(token, first) {
       const trouble = await signIn(form);
       if (trouble) {
         say(trouble);
-        form.elements.password.focus();
+        form.elements.password?.focus();
       } else {
         end("");
       }
@@ -68,7 +69,18 @@ function signInAgain(token, first) {
   });
 }
 
+/** Why nobody is signed in by this form, or in another tab where it asks for no password; "" if the right one is. */
 async function signIn(form) {
+  const refused = form.elements.password ? await send(form) : "";
+  if (refused) return refused;
+  const found = await ask();
+  if (found.trouble) return found.trouble;
+  renewTokens(found.csrf_token);
+  if (found.account === account) return "";
+  return found.account ? OTHER : NOT_YET;
+}
+
+async function send(form) {
   let response;
   try {
     const body = new URLSearchParams(new FormData(form));
@@ -76,12 +88,7 @@ async function signIn(form) {
   } catch {
     return NOT_REACHED;
   }
-  if (response.type !== "opaqueredirect") {
-    if (response.status === 401) return WRONG;
-    return response.status === 429 ? TOO_MANY : FAILED;
-  }
-  const found = await ask();
-  if (found.trouble) return found.trouble;
-  renewTokens(found.csrf_token);
-  return found.account === account ? "" : OTHER;
+  if (response.type === "opaqueredirect") return "";
+  if (response.status === 401) return WRONG;
+  return response.status === 429 ? TOO_MANY : FAILED;
 }

@@ -89,6 +89,9 @@ def _asked(connection: Connection, challenge: str) -> str:
 @contextmanager
 def bearer_server(side: BearerSide, mechanisms: str = "LOGIN PLAIN XOAUTH2 OAUTHBEARER") -> Iterator[ScriptedServer]:
     """The server, with TLS from the start."""
-    script: dict[str, Answer | list[Answer]] = {"EHLO": f"250-scripted.test\n250 AUTH {mechanisms}", "AUTH": side}
+    script: dict[str, Answer | list[Answer]] = {
+        "EHLO": f"250-scripted.test\n250-8BITMIME\n250 AUTH {mechanisms}",
+        "AUTH": side,
+    }
     with ScriptedServer(script, tls=certificates.good_context(), implicit=True) as server:
         yield server

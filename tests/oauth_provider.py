@@ -159,6 +159,14 @@ class OAuthProviderServer:
         """Its clock."""
         return self.clock() + self.clock_ahead
 
+    def signed(self, claims: dict[str, Any]) -> str:
+        """An id token."""
+        return signed_texts.unsigned(claims)
+
+    def more_pages(self, form: dict[str, str]) -> dict[str, Callable[[], Answer]]:
+        """What else can be opened here, by the last part of its path."""
+        return {}
+
     # What its pages and endpoints do; ``form`` has each parameter once.
 
     def consent_page(self, form: dict[str, str]) -> Answer:
@@ -308,7 +316,7 @@ class OAuthProviderServer:
             now = int(self.now())
             usual = {"iss": self.url, "aud": client_id, "sub": "1", "iat": now, "exp": now + 3600}
             claims = usual | {"email": mailbox, "email_verified": True} | ({"nonce": nonce} if nonce else {})
-            answer["id_token"] = signed_texts.unsigned(claims | self.identity)
+            answer["id_token"] = self.signed(claims | self.identity)
         return answer
 
     def _access_for(self, mailbox: str, scope: str, grant: _Grant | None) -> dict[str, Any]:
@@ -390,7 +398,7 @@ class _Handler(BaseHTTPRequestHandler):
         place, form = self._asked(urlsplit(self.path).query)
         provider = self.server.provider
         pages = {"authorize": lambda: provider.consent_page(form), "device": provider.device_page}
-        self._answer(place, pages.get(place))
+        self._answer(place, (pages | provider.more_pages(form)).get(place))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
@@ -409,8 +417,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _asked(self, text: str) -> tuple[str, dict[str, str]]:
         path = urlsplit(self.path).path
         form = {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
+        form |= self._shown()
         self.server.provider.requests.append((path, form))
         return path.rpartition("/")[2], form
+
+    def _shown(self) -> dict[str, str]:
+        """What came in the header instead of the form."""
+        kind, _, shown = self.headers.get("Authorization", "").partition(" ")
+        if kind == "Basic":
+            client_id, _, secret = base64.b64decode(shown).decode().partition(":")
+            return {"client_id": client_id, "client_secret": secret}
+        return {"bearer": shown} if shown else {}
 
     def _answer(self, place: str, way: Any) -> None:
         script = self.server.provider.script[place]

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -156,6 +156,10 @@ class PostfixServer:
     def all_delivered(self) -> list[bytes]:
         """Every delivered message, its line ends LF."""
         return [path.read_bytes() for path in (self._home / "mail/inbox/new").glob("*")]
+
+    def queue(self, name: str) -> Iterator[Path]:
+        """The files of one of its queues, which are mails."""
+        return (self._home / "queue" / name).glob("*")
 
     @property
     def log(self) -> str:

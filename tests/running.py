@@ -12,12 +12,12 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar
 from pathlib import Path
-from typing import Self
+from typing import IO, Protocol, Self
 
 from tests.loopback import free_port
 from tests.patience import PATIENCE
@@ -47,11 +47,28 @@ def run_environment(database: Path, **variables: str) -> dict[str, str]:
     }
 
 
+class RunningProcess(Protocol):
+    """What is needed of one that serves, as ``subprocess.Popen`` has it; ``stdout`` is all that it prints."""
+
+    @property
+    def stdout(self) -> IO[str] | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float, /) -> int: ...
+    def send_signal(self, number: signal.Signals, /) -> None: ...
+    def kill(self) -> None: ...
+
+
 class Sealpost:
     """A running server process. Entering waits until it serves, leaving stops it as Ctrl-C does."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        command: Sequence[str] = (sys.executable, "app.py"),
+        folder: Path = ROOT,
+    ) -> None:
         self.environment = dict(environment)
+        self._command, self._folder = command, folder
         self.url = f"http://127.0.0.1:{environment['PORT']}"
         self.inbox_port = int(environment["LOCAL_INBOX_PORT"])
         self._lines: list[str] = []
@@ -59,15 +76,7 @@ class Sealpost:
         self._ended = False
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "app.py"],
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self._process = self._begin()
         self._reader = threading.Thread(target=self._listen, daemon=True)
         self._reader.start()
         try:
@@ -124,6 +133,17 @@ class Sealpost:
                 socket.create_connection(("127.0.0.1", int(self.environment["PORT"])), PATIENCE).close()
             except ConnectionError:
                 return self.stop()
+
+    def _begin(self) -> RunningProcess:
+        return subprocess.Popen(
+            self._command,
+            cwd=self._folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def _listen(self) -> None:
         assert self._process.stdout

@@ -24,6 +24,7 @@ from services.alerts import channels
 from services.personal import templates
 from services.settings import configs
 from services.settings.fields import parse_change
+from tests.long_run import ALL
 from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, make_alice, visit
 
 # Werkzeug leaves the files of a body that ends too early to the garbage collector.
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 MARK: Final = "C4nary"  # stands in everything that is typed into a password field
-EXAMPLES: Final = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES: Final = settings(max_examples=100 if ALL else 5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SERVER: Final = {
     "name": "Primary",
@@ -77,9 +78,31 @@ REGISTRATION: Final = {
     "next": "step-1",
 }
 TEMPLATE: Final = {"domain": "example.com", "host": "smtp.example.com", "port": "587", "security": "starttls"}
+PASSKEY: Final = (
+    '{"id": "AAAA", "rawId": "AAAA", "type": "public-key", '
+    '"response": {"clientDataJSON": "eyJjaGFsbGVuZ2UiOiAiQUFBQSJ9", "authenticatorData": "AAAA", "signature": "AAAA"}}'
+)
 # Each form with its fields and a good value for each, so that examples get past the first check.
 FORMS: Final = {
     "/login": {"login": "alice", "password": PASSWORD, "remember": "1", "next": "/account"},
+    "/login/second": {"code": "123456", "next": "/account"},
+    "/login/passkey/options": {},
+    "/login/passkey": {"passkey": PASSKEY, "next": "/account", "remember": "1"},
+    "/account/security/prove": {"next": "/account", "confirm_password": PASSWORD, "confirm_code": "123456"},
+    "/account/security/app": {"confirm_password": PASSWORD},
+    "/account/security/app/confirm": {"code": "123456"},
+    "/account/security/app/remove": {},
+    "/account/security/codes": {},
+    "/account/security/passkeys": {},
+    "/account/security/passkeys/new": {"name": "phone", "passkey": PASSKEY},
+    "/account/security/passkeys/<int:passkey_id>/remove": {},
+    "/account/security/confirm/options": {},
+    "/account/security/confirm": {"passkey": PASSKEY},
+    "/settings/second-factor": {"required": "1", "days": "7"},
+    "/login/link": {},
+    "/reset-password/oidc": {},
+    "/account/sign-ins/link": {},
+    "/account/sign-ins/<int:identity_id>/unlink": {},
     "/forgot-password": {"email": "alice@example.com"},
     "/reset-password": {"password": NEW_PASSWORD},
     "/account/password": {"current_password": PASSWORD, "password": NEW_PASSWORD, "username": "alice"},
@@ -157,6 +180,15 @@ FORMS: Final = {
     "/settings/accounts/smtp/templates/<int:template_id>": {**TEMPLATE, "mark": "x"},
     "/settings/accounts/smtp/templates/<int:template_id>/delete": {"mark": "x"},
     "/settings/tokens/<int:token_id>/revoke": {},
+    "/settings/gateway": {
+        "application": "http",
+        "name": "Grafana",
+        "account": "alice",
+        "sender": "alice@example.com",
+        "address": "",
+        "mark": "0123456789abcdef",
+    },
+    "/settings/gateway/<int:token_id>/revoke": {},
     "/emails/<mail_id>/retry": {},
     "/emails/<mail_id>/cancel": {},
     "/emails/many": {
@@ -197,6 +229,10 @@ QUERIES: Final = {
     "/": {"chart": "14d"},
     "/account/smtp": {"preset": "gmail", "find": "me@gmail.com", "other": "1"},
     "/login": {"next": "/account"},
+    "/login/second": {"next": "/account"},
+    "/account/security/required": {"next": "/account"},
+    "/account/security/prove": {"next": "/account"},
+    "/account/security/passkeys/<int:passkey_id>/remove": {},
     "/reset-password": {"token": "x"},
     "/confirm-address": {"token": "x"},
     "/confirm-sender": {"token": "x"},
@@ -213,6 +249,13 @@ QUERIES: Final = {
     "/settings/smtp": {"q": "Primary", "state": "active", "security": "none", "error": "1", "after": "1"},
     "/settings/smtp/new": {"copy": "1", "preset": "gmail", "find": "me@gmail.com"},
     "/settings/smtp/<int:config_id>": {"preset": "gmail", "find": "me@gmail.com"},
+    "/signed-out": {},
+    "/login/link": {"token": "abc"},
+    "/login/oidc": {"next": "/account"},
+    "/login/oidc/callback": {"code": "a", "state": "b", "iss": "https://id.example.com", "error": "x"},
+    "/account/sign-ins/confirm": {},
+    "/account/sign-ins/link": {},
+    "/account/sign-ins/<int:identity_id>/unlink": {},
     "/oauth/callback": {
         "code": "a",
         "state": "b",
@@ -246,6 +289,11 @@ QUERIES: Final = {
     "/settings/audit": {"q": "alice", "action": "created", "before": "2"},
     "/settings/audit.csv": {"q": "alice", "action": "created", "before": "2"},
     "/settings/tokens/<int:token_id>/revoke": {},
+    "/settings/gateway": {"before": "2"},
+    "/settings/gateway/live": {"before": "2", "seen": "0123456789ab"},
+    "/settings/gateway/<int:token_id>": {},
+    "/settings/gateway/<int:token_id>/live": {"seen": "0123456789ab"},
+    "/settings/gateway/<int:token_id>/revoke": {},
     "/settings/alerts/<int:channel_id>": {},
     "/settings/alerts/<int:channel_id>/delete": {},
     "/settings/alerts/new/<kind>": {},

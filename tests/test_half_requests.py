@@ -1,4 +1,7 @@
-"""Requests that come in part, or never, straight to gunicorn: they stop nobody else, and are given up in time."""
+"""Requests that come in part, or never, straight to gunicorn: they stop nobody else, and are given up in time.
+
+Each kind to each way of serving with FAULTS=full in the environment; otherwise each to the documented one.
+"""
 
 import socket
 import time
@@ -10,6 +13,7 @@ from typing import Final
 import pytest
 
 from tests.live_server import DATABASE, LiveServer, gunicorn, is_served, start
+from tests.long_run import ALL
 from tests.loopback import free_port
 from tests.patience import PATIENCE, stretched, wait_until
 from tests.running import ROOT
@@ -35,20 +39,21 @@ HALVES: Final = {
     "half a request behind a whole one": WHOLE.replace(b"Connection: close\r\n", b"") + b"GET /heal",
     "another protocol": b"\x16\x03\x01\x02\x00\x01\x00",
 }
+FEW: Final = ("nothing", "half a head", "half a body", "half a chunk")
+OPTIONS: Final = {
+    "as documented": ("--config", str(ROOT / "gunicorn.conf.py")),
+    "--threads": ("--threads", "2"),
+    "--preload": ("--preload", "--worker-class", "gthread", "--threads", "2"),
+}
 
 
-@pytest.fixture(scope="module", params=["as documented", "--threads", "--preload"])
+@pytest.fixture(scope="module", params=OPTIONS)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated_database: Path
 ) -> Iterator[LiveServer]:
     folder, port = tmp_path_factory.mktemp("half"), free_port()
     (folder / DATABASE).write_bytes(migrated_database.read_bytes())
-    options = {
-        "as documented": ("--config", str(ROOT / "gunicorn.conf.py")),
-        "--threads": ("--threads", "2"),
-        "--preload": ("--preload", "--worker-class", "gthread", "--threads", "2"),
-    }
-    with start(gunicorn(port, *options[request.param]), folder, PORT=str(port)) as running:
+    with start(gunicorn(port, *OPTIONS[request.param]), folder, PORT=str(port)) as running:
         wait_until(lambda: is_served(port))  # preloaded, it says where it is before it listens there
         yield running
 
@@ -65,7 +70,11 @@ def answer(server: LiveServer, *pieces: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-@pytest.mark.parametrize("kind", HALVES)
+@pytest.mark.parametrize(
+    ("server", "kind"),
+    [(way, kind) for number, way in enumerate(OPTIONS) for kind in (HALVES if ALL or number == 0 else FEW)],
+    indirect=["server"],
+)
 def test_sixty_of_them_stop_nobody_else(server: LiveServer, kind: str) -> None:
     with ExitStack() as held:
         for _ in range(MANY):
@@ -75,7 +84,7 @@ def test_sixty_of_them_stop_nobody_else(server: LiveServer, kind: str) -> None:
         assert time.monotonic() - began < stretched(SECONDS)
 
 
-@pytest.mark.parametrize("kind", ["nothing", "half a head", "half a body", "half a chunk"])
+@pytest.mark.parametrize("kind", FEW)
 def test_one_is_given_up_in_time(server: LiveServer, kind: str) -> None:
     said = answer(server, HALVES[kind])  # ends when the server hangs up
     assert said == b"" or said.startswith(b"HTTP/1.1 408 ")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.storm import ALL
 from tests.live_server import DATABASE, DEVELOPMENT, environment_for, gunicorn, start
+from tests.long_run import ALL
 from tests.loopback import free_port
 from tests.secret_scanner import search
 from tests.secret_story import Story

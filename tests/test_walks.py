@@ -15,8 +15,9 @@ from utils import clock
 # Changes, rooms. Each attempt is news of how its server is, which has the settings' name and fingerprint. The list of
 # suppressed addresses is asked, the log finds the mail by keys of its addresses, and what was said may be kept.
 MOST_FOR_SENDING = (94, 12)
+# Each queued mail is asked whether its session is another application's, and added by what the gateway adds with.
 # Of which one asks where a server may be, for SMTP_ALLOWED_CIDRS and SMTP_ALLOWED_PORTS, and one whose turn it is.
-MOST_FOR_QUEUEING = (189, 14)
+MOST_FOR_QUEUEING = (192, 14)
 
 
 @pytest.fixture

@@ -14,15 +14,29 @@ from urllib.parse import urlsplit
 
 from flask import current_app, has_app_context
 
-from utils import allowed_places, env_file, env_names, env_urls, personal_env, secret_files
+from utils import (
+    allowed_places,
+    env_file,
+    env_names,
+    env_urls,
+    oidc_env,
+    personal_env,
+    proxy_env,
+    secret_files,
+    submission_env,
+)
 from utils.addresses import InvalidAddress, parse_name_server, public_name
 from utils.allowed_places import AllowedPlaces, PlacesForAccounts
 from utils.env_file import EnvFile
 from utils.env_reader import ConfigurationError, Reader
 from utils.first_env import write_first_env
+from utils.home import CODE, VARIABLE, home
 from utils.key_strength import NEW_KEY_COMMAND, human_hand, weakness, weakness_of_key
 from utils.net_guard import IPNetwork
+from utils.oidc_env import OidcSettings
+from utils.proxy_env import ProxySettings
 from utils.secret import Secret
+from utils.submission_env import Submission
 
 __all__ = [
     "EXTENSION",
@@ -38,10 +52,11 @@ __all__ = [
     "write_first_env",
 ]
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = CODE
 EXTENSION: Final = "sealpost"
 A_YEAR: Final = 31_536_000  # seconds
 LOCAL_INBOX_PORT: Final = 1025
+MOST_FACTOR_DAYS: Final = 365
 NO_CONVERSATIONS, FAILED_CONVERSATIONS, ALL_CONVERSATIONS = _CONVERSATIONS = ("off", "failures", "all")
 
 
@@ -76,6 +91,7 @@ class Settings:
     session_life: timedelta
     session_remembered_life: timedelta
     session_admin_idle: timedelta  # after which an administrator's session ends; 0: never
+    second_factor_days: int | None  # that an administrator has for one; None: the page decides
     celery_broker_url: str = field(repr=False)  # "": the web processes send themselves
     emails_per_minute: int  # 0: no limit
     emails_per_day: int
@@ -94,6 +110,10 @@ class Settings:
     dns_resolver: str
     discover_by_http: bool  # a domain's web server is asked for its mail settings
     hsts_seconds: int  # 0: browsers are told nothing
+    hsts_subdomains: bool
+    submission: Submission  # what other programs hand over by SMTP
+    oidc: OidcSettings | None  # whom people may sign in with
+    proxy_user: ProxySettings | None  # how the proxy in front says who came
     doubts: tuple[str, ...]  # what is probably a mistake and stops nothing, in sentences
 
     @property
@@ -134,16 +154,20 @@ class Settings:
         return self.base_url.startswith("https://")
 
     @property
-    def hsts(self) -> int:
-        """How long browsers are told to come by HTTPS only; 0: nothing is said.
+    def hsts(self) -> str:
+        """How long browsers are told to come by HTTPS only, as a header has it; "": nothing is said.
 
-        They would hold every port of the host to it (RFC 6797 8.3), and what is on the others is not ours.
+        They would hold every port of the host to it (RFC 6797 8.3), and what is on the others is not ours. What is on
+        its subdomains is not either, unless that was said.
         """
-        return self.hsts_seconds if self.is_https and urlsplit(self.base_url).port in (None, 443) else 0
+        if not self.hsts_seconds or not self.is_https or urlsplit(self.base_url).port not in (None, 443):
+            return ""
+        return f"max-age={self.hsts_seconds}" + ("; includeSubDomains" if self.hsts_subdomains else "")
 
     def secrets(self) -> list[str]:
         """Every secret of the environment, for the log filter."""
         held = [self.app_key, *self.app_key_previous, self.admin_token]
+        held += [self.oidc.client_secret if self.oidc else None, self.proxy_user.secret if self.proxy_user else None]
         password = self.email.get("EMAIL_HOST_PASSWORD", "")
         return [secret.reveal() for secret in held if secret] + ([password] if password else [])
 
@@ -155,7 +179,7 @@ def read_environment(path: Path | None = None) -> dict[str, str]:
     that holds ``${``; where the environment's value is just that, the file's own text is taken instead.
     Raises ConfigurationError for a file or a line that cannot be read.
     """
-    return _merged(path or ROOT / ".env")[0]
+    return _merged(path or home() / ".env")[0]
 
 
 def _merged(path: Path) -> tuple[dict[str, str], EnvFile]:
@@ -170,13 +194,16 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
     Raises ConfigurationError, a ValueError, with one line that names the variable and the remedy.
     """
+    is_lost = False
     if environment is None:
-        environment, file = _merged(ROOT / ".env")
+        environment, file = _merged(home() / ".env")
+        is_lost = VARIABLE in file.values and VARIABLE not in os.environ
     else:
         file = EnvFile(dict(environment), [])
     doubts = [
         *_slips(environment, file.values),
         *(f"{name} is in .env more than once; the last one counts." for name in file.repeated),
+        *([f"{VARIABLE} in .env has no effect. Set it in the environment."] if is_lost else []),
     ]
     email, email_fault = _email(environment)
     env = Reader(secret_files.filled_in(environment, left_out="EMAIL_HOST_PASSWORD"))
@@ -221,6 +248,7 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         session_life=timedelta(hours=env.integer("SESSION_HOURS", 12, 1, 8760)),
         session_remembered_life=timedelta(days=env.integer("SESSION_REMEMBERED_DAYS", 30, 1, 400)),
         session_admin_idle=timedelta(minutes=env.integer("SESSION_ADMIN_IDLE_MINUTES", 60, 0, 525_600)),
+        second_factor_days=_second_factor_days(env),
         celery_broker_url=celery_broker_url,
         emails_per_minute=env.integer("EMAILS_PER_MINUTE", 0, 0, personal_env.MOST_EMAILS),
         emails_per_day=env.integer("EMAILS_PER_DAY", 0, 0, personal_env.MOST_EMAILS),
@@ -239,6 +267,10 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
         dns_resolver=_dns_resolver(env),
         discover_by_http=env.boolean("DISCOVER_BY_HTTP", default=True),
         hsts_seconds=env.integer("HSTS_SECONDS", A_YEAR, 0, 2 * A_YEAR),
+        hsts_subdomains=env.boolean("HSTS_SUBDOMAINS", default=False),
+        submission=submission_env.named_by(env),
+        oidc=oidc_env.named_by(env, is_production=is_production),
+        proxy_user=proxy_env.named_by(env),
         doubts=tuple(doubts),
     )
 
@@ -324,6 +356,11 @@ def _app_name(env: Reader) -> str:
     return name
 
 
+def _second_factor_days(env: Reader) -> int | None:
+    name = "SECOND_FACTOR_DAYS"
+    return env.integer(name, 0, 0, MOST_FACTOR_DAYS) if env.text(name) else None
+
+
 def _web_address(text: str) -> str:
     """The address, or "" where it is none: the variable is not ours alone, and others need no scheme."""
     try:
@@ -352,7 +389,7 @@ def _mail_templates(env: Reader) -> Path | None:
         return None
     path = Path(text)
     if not path.is_absolute():
-        path = ROOT / path
+        path = home() / path
     if not path.is_dir():
         raise ConfigurationError("MAIL_TEMPLATES is not a folder.")
     if not os.access(path, os.R_OK | os.X_OK):

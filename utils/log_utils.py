@@ -180,6 +180,25 @@ def configure_logging(secrets: Iterable[str], *, as_json: bool) -> None:
     )
 
 
+def join_logging(secrets: Iterable[str]) -> None:
+    """The same in another application's process: as one line each to the loggers that it has, whose handlers and levels
+    stay as they are. Where it has configured structlog itself, nothing is changed at all.
+    """
+    if structlog.is_configured():
+        return
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            _one_line_fields,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+            _redacted(Redactor(secrets)),
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
 def _one_line_fields(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Values from outside (server replies, names) cannot start a line of their own."""
     return {

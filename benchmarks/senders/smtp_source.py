@@ -1,4 +1,4 @@
-"""Postfix's load generator, in C, with one session: the limit of what waits for each answer.
+"""Postfix's load generator, in C: with one connection the limit of what waits for each answer.
 
 It has neither TLS nor login and composes nothing; it is started, and connects, once for each series of mails.
 """
@@ -16,11 +16,11 @@ PROGRAM: Final = "/usr/sbin/smtp-source"
 
 
 @contextmanager
-def sender(target: Target) -> Iterator[Callable[[int], None]]:
+def sender(target: Target, connections: int = 1) -> Iterator[Callable[[int], None]]:
     with tempfile.NamedTemporaryFile() as file:
         file.write(composed().content.replace(b"\r\n", b"\n"))
         file.flush()
-        line = (PROGRAM, "-d", "-s", "1", "-F", file.name, "-f", SENDER, "-t", TO)
+        line = (PROGRAM, "-d", "-s", str(connections), "-F", file.name, "-f", SENDER, "-t", TO)
 
         def send(count: int) -> None:
             subprocess.run([*line, "-m", str(count), f"{target.host}:{target.port}"], check=True, stdout=2)

@@ -64,7 +64,8 @@ def list_configs() -> Response:
 @bp.post("")
 @Operation(
     summary="Create a configuration",
-    description="It is inactive unless is_active is true. The name is required.",
+    description="It is inactive unless is_active is true. The name is required. A session must be younger than ten "
+    "minutes if there is a configuration already; tokens are not asked.",
     tag=TAG,
     body=SmtpChange,
     example={"name": "Backup server", **EXAMPLE},
@@ -74,7 +75,10 @@ def list_configs() -> Response:
 def create_config() -> ResponseReturnValue:
     """Store a new configuration."""
     parsed_query(NoParameters)
-    return _shown(configs.create(parse_change(json_object()), actor=actor_name())), 201
+    change = parse_change(json_object())
+    if configs.search():  # the first server is no change of one
+        require_recent_sign_in()
+    return _shown(configs.create(change, actor=actor_name())), 201
 
 
 @bp.get("/<int:config_id>")
@@ -91,8 +95,8 @@ def get_config(config_id: int) -> Response:
 @Operation(
     summary="Change a configuration",
     description="Fields you leave out stay unchanged. A stored password is kept only for the same server, port, "
-    "encryption and user name. A session that changes a password must be younger than ten minutes; tokens are "
-    "not asked.",
+    "encryption and user name. A session that changes the server or a password must be younger than ten minutes; "
+    "tokens are not asked.",
     tag=TAG,
     body=SmtpChange,
     example={"from_name": "Shop", "version": 3},
@@ -103,7 +107,7 @@ def change_config(config_id: int) -> Response:
     """Merge a change over one configuration."""
     parsed_query(NoParameters)
     change = parse_change(json_object())
-    if change.touches_secrets:
+    if change.touches_secrets or change.leads_elsewhere(configs.get(config_id).row.smtp_server):
         require_recent_sign_in()
     return _shown(configs.update(config_id, change, actor=actor_name()))
 

@@ -63,7 +63,8 @@ class ExportAnswer(RootModel[list[MailFacts | MessageData | DirectData]]):
     summary="Export the mail log",
     description="All that the filter finds, newest first, as it is read. Addresses are masked unless you ask for whole "
     "ones; the audit trail notes each export, and which. Without its end it is not complete: a JSON array that "
-    "breaks off cannot be read. An account exports its own emails.",
+    "breaks off cannot be read. An account exports its own emails. "
+    "A session must be younger than ten minutes; tokens are not asked.",
     tag="Mail log",
     query=ExportQuery,
     answers={200: ExportAnswer, **CHANGE_ERRORS},
@@ -74,6 +75,7 @@ class ExportAnswer(RootModel[list[MailFacts | MessageData | DirectData]]):
 @limiter.limit("10 per minute", key_func=caller_key)
 def export() -> Response:
     """The file, streamed."""
+    access.require_recent_sign_in()
     asked = parsed_query(ExportQuery)
     args = {name: getattr(asked, name) for name in ExportQuery.model_fields if name not in ("format", "state")}
     wanted = searching.parse({**args, "state": ",".join(asked.state)})

@@ -98,7 +98,8 @@ def save_settings() -> Response:
     """Store the account's own server."""
     wanted, account_id = parsed_query(WithDetails), calling_account()
     change = checked(OwnServerFields, json_object()).change()
-    if change.touches_secrets and own_server.find(account_id):
+    own = own_server.find(account_id)
+    if own and (change.touches_secrets or change.leads_elsewhere(own.row.smtp_server)):
         require_recent_sign_in()
     with refused_under(NAMES):
         row = own_server.save(account_id, change, actor=actor_name()).row

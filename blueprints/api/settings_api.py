@@ -48,7 +48,7 @@ def get_smtp() -> Response:
     "active last (404 if none was); otherwise over that one only if server, port and user name are its "
     "own, or else a new one is created, named Primary, Primary 2 and so on unless you pass a name. It is "
     "then active unless is_active is false. A stored password is kept only for the same server, port, "
-    "encryption and user name. A session that changes a password must be younger than ten minutes; "
+    "encryption and user name. A session that changes the server or a password must be younger than ten minutes; "
     "tokens are not asked.",
     tag=TAG,
     body=SmtpChange,
@@ -59,7 +59,9 @@ def get_smtp() -> Response:
 def save_smtp() -> Response:
     """Merge a change over the active configuration."""
     change = parse_change(json_object())
-    if change.touches_secrets and configs.search():  # the first server is no change of one
+    active = configs.find_active()
+    is_other = change.touches_secrets or change.leads_elsewhere(active.row.smtp_server if active else "")
+    if is_other and configs.search():  # the first server is no change of one
         require_recent_sign_in()
     configs.save(change, actor=actor_name())
     return jsonify({"status": "success", "message": "SMTP configuration saved"})

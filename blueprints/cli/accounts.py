@@ -91,10 +91,17 @@ def list_sessions(username: str, *, as_json: bool) -> None:
 
 
 @command(account, "end-sessions")
-@click.argument("username")
+@click.argument("username", required=False)
+@click.option("--everyone", is_flag=True, help="Instead of USERNAME: sign every account out.")
 @click.option("--tokens", is_flag=True, help="Also revoke the account’s API tokens.")
-def end_sessions(username: str, *, tokens: bool, as_json: bool) -> None:
-    """Sign an account out everywhere."""
+def end_sessions(username: str | None, *, everyone: bool, tokens: bool, as_json: bool) -> None:
+    """Sign an account out everywhere, or every account."""
+    if everyone == (username is not None):
+        raise click.UsageError("Name an account, or use --everyone.")
+    if username is None:
+        ended = sum(sessions.end_all(person.id, with_tokens=tokens) for person in accounts.everybody())
+        answer(as_json, {"sessions_ended": ended}, f"Ended {ended} sessions of all accounts.")
+        return
     person = named(username)
     ended = sessions.end_all(person.id, with_tokens=tokens)
     told = f"Ended {ended} sessions of {person.username}{' and revoked the API tokens' if tokens else ''}."
@@ -196,7 +203,7 @@ def _token_dict(info: TokenInfo) -> dict[str, object]:
 
 
 def _row(person: Person) -> tuple[str, str, str, str]:
-    state = "disabled" if person.disabled_at else "" if person.has_password else "invited"
+    state = "disabled" if person.disabled_at else "invited" if person.is_invited else ""
     role = ", ".join(filter(None, ("administrator" if person.is_admin else "", state)))
     return person.username, person.email, role, _moment(person.last_sign_in_at, "never")
 

@@ -1,6 +1,6 @@
 """`flask smtp test`, `route`, `validate` and `domain`: what is tried and looked at, with an exit code for scripts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from typing import Any, Final, NoReturn
@@ -162,11 +162,7 @@ def validate(*, test_email: str | None, yes: bool, as_json: bool) -> None:
     if test_email is not None:
         smtp_tests.check_delivery("--test-email", DELIVER, is_confirmed=yes)
     checks = validation.checks(test_email)
-    told = [(check, _run(number, check, as_json)) for number, check in enumerate(checks, 1)]
-    holds = all(finding.mark is not Mark.FAILED for _, findings in told for finding in findings)
-    if as_json:
-        print_json({"ok": holds, "checks": [_check_dict(check, findings) for check, findings in told]})
-    leave(DONE if holds else NOT_WELL)
+    leave(run_all(checks, as_json=as_json))
 
 
 @command(
@@ -201,6 +197,15 @@ def domain(domain: str, *, server: str, as_json: bool) -> None:
 def _line_of(record: DnsRecord) -> str:
     value = printable(record.value, _LONGEST) or "(as your provider shows)"
     return f"  {'Replace it with' if record.instead else 'Add'}: {record.host}  {record.kind}  {value}"
+
+
+def run_all(checks: Sequence[Check], *, as_json: bool, **more: object) -> int:
+    """Print each check as it is made, or all as JSON with ``more`` beside them; gives the exit code."""
+    told = [(check, _run(number, check, as_json)) for number, check in enumerate(checks, 1)]
+    holds = all(finding.mark is not Mark.FAILED for _, findings in told for finding in findings)
+    if as_json:
+        print_json({"ok": holds, **more, "checks": [_check_dict(check, findings) for check, findings in told]})
+    return DONE if holds else NOT_WELL
 
 
 def _run(number: int, check: Check, as_json: bool) -> list[Told]:

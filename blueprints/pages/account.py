@@ -9,7 +9,9 @@ from services.accounts import accounts, address_change, api_tokens
 from services.accounts import sessions as kept
 from services.accounts.accounts import Person
 from services.accounts.api_tokens import TokenInfo
+from services.accounts.proofs import Proof
 from services.accounts.sessions import SessionInfo
+from services.single_sign_on import people
 from utils.errors import InvalidInput, NotFound
 
 bp = Blueprint("account", __name__, url_prefix="/account")
@@ -93,7 +95,8 @@ def end_sessions() -> ResponseReturnValue:
 
 def _go_on(person: Person, message: str) -> ResponseReturnValue:
     """Begin this session anew, as every other has ended."""
-    sessions.sign_in(person, remember=current_user.session.is_remembered)
+    now = current_user.session
+    sessions.sign_in(person, {*now.proven_by, Proof.PASSWORD}, remember=now.is_remembered, is_new=False)
     flash(message, "success")
     return redirect(url_for("account.show"), 303)
 
@@ -125,6 +128,8 @@ def _page(email: str, errors: dict[str, list[str]]) -> str:
     return render_template(
         "account.html",
         user=current_user,
+        identities=people.of_account(current_user.id),
+        has_password=accounts.get(current_user.id).has_password,
         values={"email": email},
         errors=errors,
         pending=address_change.pending(current_user.id),

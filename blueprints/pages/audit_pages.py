@@ -5,7 +5,7 @@ from typing import Final
 
 from flask import Blueprint, Response, render_template, request, stream_with_context
 
-from blueprints.access import admin_page
+from blueprints.access import admin_page, require_recent_sign_in
 from blueprints.csv_lines import COLUMNS, csv_line
 from services import audit
 from services.audit import Action
@@ -28,10 +28,19 @@ _KINDS: Final = {
 }
 _WORDS: Final[dict[str, str]] = {
     Action.SIGN_IN_FAILED: "Sign-in failed",
+    Action.FACTOR_ENROLLED: "Second factor added",
+    Action.FACTOR_REMOVED: "Second factor removed",
+    Action.RECOVERY_CODES_MADE: "New recovery codes made",
+    Action.PASSKEY_COUNT_FELL: "Passkey may have been copied",
+    Action.STEPPED_UP: "Confirmed who it is",
+    Action.FACTOR_POLICY_CHANGED: "Second factor policy changed",
     Action.EMAIL_CHANGE_ASKED: "Email change requested",
     Action.EMAIL_CHANGE_WITHDRAWN: "Email change cancelled",
     Action.ACCOUNT_PROMOTED: "Made administrator",
     Action.ACCOUNT_DEMOTED: "Removed as administrator",
+    Action.IDENTITY_LINKED: "Single sign-on linked",
+    Action.IDENTITY_UNLINKED: "Single sign-on unlinked",
+    Action.SIGN_IN_LINK_ISSUED: "Sign-in link printed",
     Action.CONNECTED: "Connected by OAuth",
     Action.DISCONNECTED: "Disconnected from OAuth",
     Action.SIGN_IN_NEEDED: "Needs sign-in again",
@@ -74,6 +83,7 @@ def show() -> str:
 @admin_page
 def export() -> Response:
     """The same events as a file for a spreadsheet, newest first."""
+    require_recent_sign_in()
     action, text, _before = _asked()
     name = f"audit-{clock.now():%Y-%m-%d}.csv"
     return Response(

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, url_for
 
 from blueprints import live
-from blueprints.access import admin_page
+from blueprints.access import admin_page, require_recent_sign_in
 from blueprints.pages import email_list
 from services.outbox import log
 from services.outbox.facts import MessageData, State
@@ -34,6 +34,7 @@ def live_rows() -> Response:
 @admin_page
 def export() -> Response:
     """The same list as a file."""
+    require_recent_sign_in()
     return email_list.download()
 
 

@@ -59,7 +59,8 @@ def save() -> Response:
     """Save what was typed; it is used from the next mail on."""
     try:
         change = smtp_form_values.own_change()
-        if change.touches_secrets and _own():
+        own = _own()
+        if own and (change.touches_secrets or change.leads_elsewhere(own.row.smtp_server)):
             require_recent_sign_in()
         own_server.save(current_user.id, change, actor=actor_name(), proof=forms.text("proof"))
     except (InvalidInput, Forbidden) as refused:

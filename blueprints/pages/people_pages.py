@@ -42,9 +42,12 @@ _DEEDS: Final = {
     "enable": Deed(_by_me(administration.enable), "{} can sign in again.", lambda one: bool(one.disabled_at)),
     "promote": Deed(_by_me(administration.promote), "{} is now an administrator.", lambda one: not one.is_admin),
     "demote": Deed(_by_me(administration.demote), "{} is no longer an administrator.", lambda one: one.is_admin),
+    "sign-out": Deed(
+        _by_me(administration.end_sessions), "{} is signed out everywhere.", lambda one: not one.disabled_at
+    ),
     "delete": Deed(_by_me(_delete), "Deleted the account {}.", lambda _one: True),
     "invite": Deed(
-        _by_me(administration.invite_again), "Another link is on its way to {}.", lambda one: not one.has_password
+        _by_me(administration.invite_again), "Another link is on its way to {}.", lambda one: one.is_invited
     ),
 }
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
 
 from blueprints import forms
-from blueprints.access import actor_name, admin_page
+from blueprints.access import actor_name, admin_page, require_recent_sign_in
 from blueprints.pages.versions import NOTHING, Difference, Versions
 from services.personal import policy_changes
 from services.settings import personal_policy
@@ -65,6 +65,7 @@ def save() -> Response:
     """Save it; nothing typed is lost on a refusal."""
     policy = personal_policy.current()
     try:
+        require_recent_sign_in()
         policy_changes.save(_changes(policy), version=whole_number(forms.text("version")), actor=actor_name())
     except InvalidInput as refused:
         return make_response(_page(policy, _typed(policy), refused.errors), refused.status)

@@ -45,6 +45,8 @@ def create() -> Response:
     is_careful = turns_on and activation.takes_over()
     try:
         change = smtp_form_values.change(keep_active=is_careful)
+        if configs.search():  # the first server is no change of one
+            require_recent_sign_in()
         saved = configs.create(change, actor=actor_name(), proof=forms.text("proof"))
     except InvalidInput as refused:
         return _refused(None, refused)
@@ -77,7 +79,7 @@ def save(config_id: int) -> Response:
         turns_on = forms.ticked("is_active") and not stored.row.is_active
         is_careful = turns_on and activation.takes_over()
         change = smtp_form_values.change(keep_active=asks_first or is_careful)
-        if change.touches_secrets:
+        if change.touches_secrets or change.leads_elsewhere(stored.row.smtp_server):
             require_recent_sign_in()
         saved = configs.update(config_id, change, actor=actor_name(), proof=forms.text("proof"))
     except NotFound:

@@ -18,7 +18,7 @@ from flask import (
 )
 
 from blueprints import forms
-from blueprints.access import admin_page
+from blueprints.access import admin_page, require_recent_sign_in
 from blueprints.csv_lines import csv_line
 from services import audit
 from services.audit import Action
@@ -122,6 +122,7 @@ def import_table() -> Response:
 @admin_page
 def export() -> Response:
     """The list as a file for a spreadsheet, or for another installation."""
+    require_recent_sign_in()
     audit.note(Action.VIEWED, exchange.SUBJECT)
     name = f"suppressed-{clock.now():%Y-%m-%d}.csv"
     return Response(

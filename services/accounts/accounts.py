@@ -46,7 +46,12 @@ class Person:
     created_at: datetime
     last_sign_in_at: datetime | None
     disabled_at: datetime | None
-    has_password: bool  # not yet where somebody was invited
+    has_password: bool
+
+    @property
+    def is_invited(self) -> bool:
+        """Whether somebody is still to come in for the first time, by a link."""
+        return not self.has_password and self.last_sign_in_at is None
 
 
 def create(username: str, email: str, password: str, *, is_admin: bool = False) -> Person:
@@ -133,14 +138,14 @@ def everybody(*, after: str = "", limit: int | None = None) -> list[Person]:
 def authenticate(login: str, password: str) -> Person | None:
     """Who signs in with this user name or address and this password; None for a wrong one and an unknown one.
 
-    Both take the same time, and both stand in the audit trail.
+    Both take the same time, and stand in the audit trail. That somebody has signed in is for ``sessions.begin`` to say.
     """
     with reading() as session:
         account = user_db.find_by_login(session, fields.login_key(login))
     person = None
     if passwords.verify(account.password_hash if account else None, password):
         assert account is not None  # noqa: S101 - verify() is False without a hash
-        person = _note_sign_in(account.id, account.password_hash, password)
+        person = _kept_fresh(account.id, account.password_hash, password)
     if person is None:
         # Never the name as it was typed: people type passwords into that field.
         audit.note(Action.SIGN_IN_FAILED, subject_of(account) if account else UNKNOWN)
@@ -264,7 +269,8 @@ def _replace_password(seen: Account, new_password: str, action: Action) -> Perso
         return person_of(account)
 
 
-def _note_sign_in(account_id: int, verified_hash: str, password: str) -> Person | None:
+def _kept_fresh(account_id: int, verified_hash: str, password: str) -> Person | None:
+    """The account, its hash renewed if its parameters are old ones."""
     outdated = passwords.is_outdated(verified_hash)
     new_hash = passwords.hash_password(password) if outdated else verified_hash
     with transaction() as session:
@@ -272,8 +278,6 @@ def _note_sign_in(account_id: int, verified_hash: str, password: str) -> Person 
         if account is None or account.disabled_at or account.password_hash != verified_hash:
             return None  # disabled; or the password was changed while we verified the old one
         account.password_hash = new_hash
-        account.last_sign_in_at = clock.now()
-        audit.record(session, Action.SIGNED_IN, subject_of(account), by=account.username)
         return person_of(account)
 
 

@@ -71,7 +71,7 @@ def invite(username: str, email: str, *, is_admin: bool = False, by: int | None 
 def invite_again(account_id: int, *, by: int | None = None) -> Person:
     """Mail another link to somebody who has not chosen a password yet; the one before is void."""
     with _acting_on(account_id, by) as (session, account, _):
-        if account.password_hash:
+        if account.password_hash or account.last_sign_in_at:
             raise Conflict(_IS_IN.format(account.username))
         if account.disabled_at:
             raise Conflict(_IS_DISABLED.format(account.username))
@@ -108,12 +108,19 @@ def enable(account_id: int, *, by: int | None = None) -> Person:
         return accounts.person_of(account)
 
 
+def end_sessions(account_id: int, *, by: int | None = None) -> Person:
+    """Sign an account out everywhere. Its password, its links and its API tokens stay as they are."""
+    with _acting_on(account_id, by) as (session, account, _):
+        sessions.end_every(session, account)
+        audit.record(session, Action.SESSIONS_ENDED, subject_of(account), ["all"])
+        return accounts.person_of(account)
+
+
 def promote(account_id: int, *, by: int | None = None) -> Person:
     """Make an account an administrator."""
     with _acting_on(account_id, by) as (session, account, _):
         if not account.is_admin:
-            account.is_admin = True
-            audit.record(session, Action.ACCOUNT_PROMOTED, subject_of(account))
+            give_office(session, account)
         return accounts.person_of(account)
 
 
@@ -122,11 +129,22 @@ def demote(account_id: int, *, by: int | None = None) -> Person:
     with _acting_on(account_id, by) as (session, account, administrators):
         if account.is_admin:
             _refuse_last(administrators, account)
-            account.is_admin = False
-            for scope in api_tokens.OF_ADMINISTRATORS:
-                api_tokens.revoke_all(session, account, scope)
-            audit.record(session, Action.ACCOUNT_DEMOTED, subject_of(account))
+            take_office(session, account)
         return accounts.person_of(account)
+
+
+def give_office(session: Session, account: Account, why: str = "") -> None:
+    """Make an account an administrator, within the caller's transaction, who holds the administrators."""
+    account.is_admin = True
+    audit.record(session, Action.ACCOUNT_PROMOTED, subject_of(account), [why] if why else [])
+
+
+def take_office(session: Session, account: Account, why: str = "") -> None:
+    """Make an administrator an account like others, likewise."""
+    account.is_admin = False
+    for scope in api_tokens.OF_ADMINISTRATORS:
+        api_tokens.revoke_all(session, account, scope)
+    audit.record(session, Action.ACCOUNT_DEMOTED, subject_of(account), [why] if why else [])
 
 
 def delete(account_id: int, *, expected: str | None = None, by: int | None = None) -> Person:

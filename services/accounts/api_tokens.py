@@ -1,7 +1,7 @@
 """API tokens of accounts: made once, shown once, checked by digest, revoked for good."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,7 +19,7 @@ from services.audit import Action
 from services.outbox import notices
 from utils import clock
 from utils.encryption_utils import digest
-from utils.errors import InvalidInput, NotFound
+from utils.errors import Conflict, InvalidInput, NotFound
 from utils.same_names import shared
 
 PREFIX: Final = "sealpost_"  # fixed, so that secret scanners can know one
@@ -28,6 +28,7 @@ BYTES: Final = 32
 LONGEST_LIFE: Final = 3650  # days
 TOLD_BEFORE: Final = (3, 14)  # days before its end, the last notice first
 USE_NOTED: Final = timedelta(minutes=1)
+SENT_TWICE: Final = timedelta(minutes=1)  # within which a form that comes again is the same click
 
 
 class Scope(StrEnum):
@@ -81,11 +82,17 @@ def may_have(*, is_admin: bool) -> dict[Scope, str]:
 
 
 def create(
-    account_id: int, name: str, days: int | None = None, scopes: Sequence[str] = (Scope.ADMIN,)
+    account_id: int,
+    name: str,
+    days: int | None = None,
+    scopes: Sequence[str] = (Scope.ADMIN,),
+    *,
+    text: str | None = None,
 ) -> tuple[str, TokenInfo]:
     """Make a token for an account, good for ``days`` or until it is revoked; the text is returned once.
 
-    Raises InvalidInput with the fields name, days and scopes.
+    ``text`` is the token, for a form that may be sent twice: within a minute it gives the one that was made.
+    Raises InvalidInput with the fields name, days and scopes; Conflict for a text that was made before.
     """
     errors = {}
     if not 1 <= len(name.strip()) <= 64 or not name.isprintable():  # noqa: PLR2004
@@ -96,7 +103,7 @@ def create(
         errors["scopes"] = [f"Choose one or more of: {', '.join(Scope)}."]
     if errors:
         raise InvalidInput(errors)
-    text, now = PREFIX + secrets.token_urlsafe(BYTES), clock.now()
+    text, now = text or PREFIX + secrets.token_urlsafe(BYTES), clock.now()
     with transaction() as session:
         # Held, so that a change of password at the same moment finds this token or comes before it.
         owner = user_db.lock(session, account_id)
@@ -104,6 +111,8 @@ def create(
             raise NotFound("No such account.")
         if not owner.is_admin and (theirs := [scope for scope in OF_ADMINISTRATORS if scope in scopes]):
             raise InvalidInput({"scopes": [f"Only administrators can have tokens with the scope {theirs[0]}."]})
+        if made := api_token_db.find_by_hash(session, digest(text)):
+            return text, _made_before(*made, now)
         if sum(_info(each, owner).is_good for each in api_token_db.unrevoked(session, account_id)) >= MOST_TOKENS:
             raise InvalidInput({"name": [f"There are already {MOST_TOKENS} tokens. Revoke one that is not used."]})
         token = ApiToken(
@@ -124,8 +133,12 @@ def create(
 def every(account_id: int | None = None, *, before: int | None = None, limit: int | None = None) -> list[TokenInfo]:
     """All tokens, or those of one account, the newest first; or so many of them that are older than ``before``."""
     with reading() as session:
-        found = api_token_db.every(session, account_id, before=before, limit=limit)
-        return [_info(token, owner) for token, owner in found]
+        return infos(api_token_db.every(session, account_id, before=before, limit=limit))
+
+
+def infos(found: Iterable[tuple[ApiToken, Account]]) -> list[TokenInfo]:
+    """Rows as lists show them, for who has looked them up another way."""
+    return [_info(token, owner) for token, owner in found]
 
 
 def revoke(token_id: int) -> TokenInfo:
@@ -179,6 +192,13 @@ def find_good(text: str) -> TokenInfo | None:
     return info
 
 
+def find_ended(text: str) -> TokenInfo | None:
+    """The token that this is and that is no good any more, for whoever still shows it; else None."""
+    with reading() as session:
+        found = api_token_db.find_by_hash(session, digest(text)) if text.startswith(PREFIX) else None
+    return _info(*found) if found and not _is_good(*found) else None
+
+
 def is_still_good(session: Session, token_id: int | None) -> bool:
     """Whether a token that was good a moment ago still is; asked where something is done by it. None is no token."""
     found = api_token_db.find(session, token_id) if token_id is not None else None
@@ -198,6 +218,13 @@ def _revoke(session: Session, token: ApiToken, owner: Account) -> bool:
     if revoked:
         audit.record(session, Action.TOKEN_REVOKED, _subject(token, owner))
     return revoked
+
+
+def _made_before(token: ApiToken, owner: Account, now: datetime) -> TokenInfo:
+    """A token that the same form has made, if that was just now. Raises Conflict."""
+    if token.revoked_at or abs(now - token.created_at) > SENT_TWICE:
+        raise Conflict("This form was already sent, and its token was shown then. Start again for another token.")
+    return _info(token, owner)
 
 
 def _days_to_tell(token: ApiToken, now: datetime) -> int | None:

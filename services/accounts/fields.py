@@ -86,6 +86,12 @@ def login_key(login: str) -> str:
     return comparable(login) if len(login) <= LONGEST_USERNAME and login.isprintable() else ""
 
 
+def is_named(login: str, username: str, email: str) -> bool:
+    """Whether this is the user name or the address of an account that is called so."""
+    key = login_key(login)
+    return bool(key) and key in (comparable(username), comparable(email))
+
+
 def new_password_hash(account: Account, password: str) -> str:
     """The hash of a new password. Raises InvalidInput with the field password if it is not accepted."""
     refusal = _password_refusal(password, account.username, account.email)

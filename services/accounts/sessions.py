@@ -1,6 +1,7 @@
 """Sessions of people: begun by a sign-in, kept here, known to the browser by a random id, ended by deleting the row."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,8 +13,10 @@ from database.engine import reading, transaction
 from database.session_db import BrowserSession
 from database.user_db import Account
 from services import audit
-from services.accounts import api_tokens, noting
+from services.accounts import api_tokens, noting, proofs
+from services.accounts.proofs import Proof
 from services.audit import Action
+from services.outbox import notices
 from utils import clock
 from utils.encryption_utils import mac
 from utils.env_utils import get_settings
@@ -23,7 +26,7 @@ from utils.same_names import shared
 
 ID_BYTES: Final = 32
 SHOWN: Final = 16  # characters of a hash that name a session among those of its account
-RECENT: Final = timedelta(minutes=10)  # a sign-in
+RECENT: Final = timedelta(minutes=10)  # a proof
 SEEN_NOTED: Final = timedelta(minutes=1)
 ENDED_KEPT: Final = timedelta(minutes=30)
 
@@ -42,11 +45,14 @@ class SessionInfo:
     email: str
     is_admin: bool
     created_at: datetime
-    password_seen_at: datetime
+    proven_at: datetime
+    proven_by: tuple[Proof, ...]
     last_seen_at: datetime
     address: str
     browser: str
     is_remembered: bool
+    second_factor_since: datetime | None = None  # of the account
+    second_factor_asked_at: datetime | None = None
 
     @property
     def handle(self) -> str:
@@ -55,14 +61,35 @@ class SessionInfo:
 
     @property
     def is_recent(self) -> bool:
-        """Whether the password was seen here within ten minutes."""
-        return clock.now() - self.password_seen_at < RECENT
+        """Whether somebody has proven here within ten minutes who they are."""
+        return timedelta(0) <= clock.now() - self.proven_at < RECENT
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was proven by more than a password."""
+        return not proofs.WHOLE.isdisjoint(self.proven_by)
+
+    @property
+    def proven_in_words(self) -> str:
+        return proofs.in_words(self.proven_by)
 
 
-def begin(account_id: int, epoch: int, *, address: str, browser: str, is_remembered: bool = False) -> str:
-    """Begin a session for somebody whose password was just seen; its id, which is nowhere else.
+def begin(
+    account_id: int,
+    epoch: int,
+    *,
+    proven_by: Collection[Proof],
+    address: str,
+    browser: str,
+    is_remembered: bool = False,
+    is_new: bool = True,
+    is_known_browser: bool = True,
+) -> str:
+    """Begin a session for somebody who has just proven so who they are; its id, which is nowhere else.
 
-    ``epoch`` is the account's when it was seen. Raises Conflict if all of its sessions were ended since.
+    ``epoch`` is the account's when that was seen. ``is_new``: it is a sign-in, which the audit trail tells; otherwise
+    a session goes on. A sign-in that is not in a known browser is told to the owner by mail, but for the first ever.
+    Raises Conflict if all of its sessions were ended since.
     """
     session_id, now = secrets.token_urlsafe(ID_BYTES), clock.now()
     with transaction() as session:
@@ -73,13 +100,22 @@ def begin(account_id: int, epoch: int, *, address: str, browser: str, is_remembe
             id_hash=hash_of(session_id),
             account_id=account_id,
             created_at=now,
-            password_seen_at=now,
+            proven_at=now,
+            proven_by=proofs.stored(proven_by),
+            vouched_at=now if Proof.OIDC in proven_by else None,
             last_seen_at=now,
             address=printable(address, session_db.LONGEST_ADDRESS),
             browser=printable(browser, session_db.LONGEST_BROWSER),
             is_remembered=is_remembered,
         )
         session.add(row)
+        if is_new:
+            if account.last_sign_in_at and not is_known_browser:
+                notices.new_sign_in(session, account.email, row.browser, row.address, now)
+            account.last_sign_in_at = now
+            audit.record(
+                session, Action.SIGNED_IN, subject_of(account), [proofs.in_words(proven_by)], by=account.username
+            )
     return session_id
 
 
@@ -107,15 +143,27 @@ def of_account(account_id: int) -> list[SessionInfo]:
         return [_info(*found) for found in session_db.of_account(session, account_id) if not _is_over(*found, now)]
 
 
-def renew(key: str) -> tuple[str, SessionInfo]:
-    """The person at this session has just shown the password again: it goes on under another id, which is given.
+def waits_for_provider(session_id: str) -> bool:
+    """Whether nothing ended the session of this id but that the provider has to say again who it is."""
+    now = clock.now()
+    with reading() as session:
+        found = session_db.find(session, hash_of(session_id))
+    return found is not None and _is_unvouched(found[0], now) and not _has_ended(*found, now)
 
-    So an id that somebody else knew before is worth nothing for what the password opens. Raises Conflict if the
-    session was ended meanwhile.
+
+def renew(key: str, by: Collection[Proof]) -> tuple[str, SessionInfo]:
+    """The person at this session has just proven so again who they are: it goes on under another id, which is given.
+
+    So an id that somebody else knew before is worth nothing for what a recent proof opens. How it was proven before
+    stays known. Raises Conflict if the session was ended meanwhile.
     """
     session_id, now = secrets.token_urlsafe(ID_BYTES), clock.now()
     with transaction() as session:
-        if not session_db.rename(session, key, hash_of(session_id), now):
+        former = session_db.find(session, key)
+        proven_by = {*proofs.read(former[0].proven_by), *by} if former else by
+        vouched_at = now if Proof.OIDC in by else former[0].vouched_at if former else None
+        proof = session_db.ProofNoted(proven_at=now, proven_by=proofs.stored(proven_by), vouched_at=vouched_at)
+        if not session_db.rename(session, key, hash_of(session_id), proof):
             raise Conflict(_CHANGED_MEANWHILE)
         found = session_db.find(session, hash_of(session_id))
         assert found is not None  # noqa: S101 - it was just written
@@ -206,10 +254,26 @@ def subject_of(account: Account) -> str:
 
 
 def _is_over(row: BrowserSession, account: Account, now: datetime) -> bool:
-    """By its age, or if the account is disabled; an administrator's also when it was left alone and not remembered."""
-    if account.disabled_at:
-        return True
+    return _is_unvouched(row, now) or _has_ended(row, account, now)
+
+
+def _is_unvouched(row: BrowserSession, now: datetime) -> bool:
+    """Whether the provider of single sign-on said too long ago who that is: it may know better by now."""
+    ours = get_settings().oidc
+    if ours is None or ours.recheck is None or row.vouched_at is None:
+        return False
+    return now >= row.vouched_at + ours.recheck
+
+
+def _has_ended(row: BrowserSession, account: Account, now: datetime) -> bool:
+    """By its age, or if the account is disabled; an administrator's also when it was left alone and not remembered.
+
+    Where nobody signs in but by single sign-on, one that began with a password before that was so is over as well.
+    """
     ours = get_settings()
+    is_closed_way = ours.oidc is not None and ours.oidc.is_only and proofs.GIVEN.isdisjoint(proofs.read(row.proven_by))
+    if account.disabled_at or is_closed_way:
+        return True
     if row.is_remembered:
         return now >= row.created_at + ours.session_remembered_life
     idle = ours.session_admin_idle
@@ -226,5 +290,5 @@ def held(session: Session, account_id: int) -> Account:
 
 
 def _info(row: BrowserSession, account: Account) -> SessionInfo:
-    whose = {"username": account.username, "email": account.email, "is_admin": account.is_admin}
-    return SessionInfo(**shared(SessionInfo, row) | whose, key=row.id_hash)
+    known = shared(SessionInfo, account) | shared(SessionInfo, row)
+    return SessionInfo(**known | {"proven_by": proofs.read(row.proven_by)}, key=row.id_hash)

@@ -29,10 +29,14 @@ LOCKED_AFTER: Final = 100  # failures in a row (NIST SP 800-63B 5.2.2)
 MOST_OF_OWN: Final = 10  # in a window
 KEPT: Final = timedelta(days=30)
 
-_TOO_MANY: Final = "Too many wrong passwords. Wait a little, then try again."
+_TOO_MANY: Final = "Too many wrong {}. Wait a little, then try again."
 _LOCKED: Final = (
     "Too many wrong passwords in a row for this account. Sign in from a browser that you have used here before, "
     "choose a new password with “Forgot your password?”, or ask an administrator to unlock the account."
+)
+_LOCKED_CODES: Final = (
+    "Too many wrong codes in a row for this account. Sign in from a browser that you have used here before, "
+    "or ask an administrator to unlock the account."
 )
 
 
@@ -47,7 +51,7 @@ class Count:
     """One count. ``subject`` is whom it can be forgotten with; ``most`` the limit of a window, 0 for none.
 
     ``slows``: after failures in a row tries must be apart, and in the end none is taken any more. ``of`` says in
-    the audit trail who is locked out.
+    the audit trail who is locked out, ``guesses`` what is tried.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Count:
     most: int = 0
     slows: bool = False
     of: str = ""
+    guesses: str = "passwords"
 
     @property
     def key(self) -> str:
@@ -165,13 +170,13 @@ def _held(session: Session, count: Count, now: datetime) -> TryCount:
 
 def _refusal(row: TryCount, count: Count, now: datetime) -> AppError | None:
     if count.slows and row.in_a_row >= LOCKED_AFTER:
-        return Locked(_LOCKED)
+        return Locked(_LOCKED_CODES if count.guesses == "codes" else _LOCKED)
     wait = timedelta(0)
     if count.most and row.taken >= count.most:
         wait = row.began_at + WINDOW - now
     elif count.slows and row.in_a_row >= SLOW_AFTER:
         wait = min(row.last_at - now, timedelta(0)) + _pause(row.in_a_row)  # whatever becomes of the clock
-    return TooMany(_TOO_MANY, math.ceil(wait.total_seconds())) if wait > timedelta(0) else None
+    return TooMany(_TOO_MANY.format(count.guesses), math.ceil(wait.total_seconds())) if wait > timedelta(0) else None
 
 
 def _pause(failures: int) -> timedelta:

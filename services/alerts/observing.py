@@ -47,8 +47,11 @@ def look(rules: Mapping[RuleName, RuleInForce]) -> Sightings:
 
 
 def disk_fault(folder: Path) -> Sighting | None:
-    """Whether nothing can be written where emails are noted while the database is away."""
-    place = folder / RECEIPTS if (folder / RECEIPTS).is_dir() else folder
+    """Whether nothing can be written where emails are noted while the database is away.
+
+    That folder is made when it is needed, so that beside PostgreSQL often only one above it is there.
+    """
+    place = next(each for each in (folder / RECEIPTS, folder, *folder.parents) if each.is_dir())
     try:
         with tempfile.TemporaryFile(dir=place) as probe:
             probe.write(_PROBE)

@@ -10,12 +10,13 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from database import outbox_db, schema_db, smtp_db
+from database import migrating, outbox_db, schema_db, smtp_db
 from database.engine import reading, transaction
 from services.outbox import log as mail_log
 from services.settings import key_rotation, personal_policy
 from services.settings.personal_policy import Allowed
 from utils import clock, interpreter
+from utils.addresses import is_loopback
 from utils.encryption_utils import current_key_id, key_id_of
 from utils.env_reader import ConfigurationError
 from utils.env_utils import fernet_key_from, get_settings
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 NO_DATABASE: Final = "The database cannot be used. Check DATABASE_URL"
 NOT_READY: Final = "The database is not ready."
+SET_BASE_URL: Final = "Set BASE_URL to the public address, like https://app.example.com"
 LEAVE_THE_KEY: Final = (
     f"Create a new one with: {NEW_KEY_COMMAND} Move the old one to APP_KEY_PREVIOUS, "
     "restart, and run: flask keys rotate"
@@ -49,6 +51,11 @@ def check_tables() -> None:
     """
     with suppress(SQLAlchemyError), reading() as session:
         _refuse_old_tables(session)
+
+
+def bring_up_to_date() -> None:
+    """Migrate, with every part's tables. Raises SQLAlchemyError."""
+    migrating.upgrade()
 
 
 def check_writing() -> None:
@@ -103,10 +110,20 @@ def doubts() -> list[str]:
     ]
 
 
+def closed_links() -> str:
+    """What is wrong with the links in emails of a production that has no public address; "" if nothing is."""
+    settings = get_settings()
+    if not settings.is_production or not is_loopback(settings.base_host):
+        return ""
+    return f"Links in emails lead to {settings.base_url}, which only this machine can open"
+
+
 def warn() -> None:
-    """Write each doubt to the log, once a start, and the faults of the interpreter."""
+    """Write each doubt to the log, once a start, links that nobody else can open, and the faults of the interpreter."""
     for doubt in doubts():
         log.warning("configuration_doubt", doubt=doubt)
+    if closed := closed_links():
+        log.warning("links_open_here_alone", problem=closed, remedy=SET_BASE_URL)
     for fault in interpreter.faults():
         log.warning("interpreter_fault", fault=fault)
 

@@ -22,7 +22,7 @@ from services.message import recording
 from services.message.draft import Draft, Sender, serialise
 from services.outbox import reasons
 from services.outbox.reasons import Reason
-from services.settings import protection, route, rules, server_habits
+from services.settings import protection, route, rules, server_habits, usable_senders
 from services.settings.route import RouteStep
 from services.smtp import grammar, our_faults
 from services.smtp.client import Envelope, Parcel, Policy, Receipt
@@ -170,6 +170,8 @@ def parcel_for(
         for address in (sender.email, *recipients):
             grammar.path(address)  # one that cannot be said is found before anything is
         replies_to = draft.reply_to or (ascii_address(sender.reply_to) if sender.reply_to else "")
+        if sender.is_as_written:
+            replies_to = ""  # it says itself where they go
         envelope = Envelope(sender=sender.email, recipients=recipients, replies_to=replies_to)
         return Parcel(envelope=envelope, content=content, is_careful=is_careful)
 
@@ -239,6 +241,8 @@ def patient_policy(settings: SmtpSettings, span: Span) -> Policy:
 def _sender(server: RouteStep, draft: Draft, skipped: Sequence[Outcome]) -> Sender:
     """Who a mail is from at this server: only an account's own lets the caller choose, and any other tells its own."""
     settings = _settings_of(server)
+    if draft.is_whole and draft.sender and _keeps_from(server, draft.sender):
+        return Sender(email=draft.sender if server.is_personal else settings.from_email, is_as_written=True)
     if behalf := server.behalf:
         return Sender(email=settings.from_email, name=behalf.name, reply_to=behalf.reply_to)
     if draft.sender and server.is_personal:
@@ -246,6 +250,13 @@ def _sender(server: RouteStep, draft: Draft, skipped: Sequence[Outcome]) -> Send
         if server.may_send_as(address):
             return Sender(email=address, name=name or settings.from_name, reply_to=settings.reply_to)
     return sender_of(settings, instead_of=skipped[0].server.settings if skipped and skipped[0].server else None)
+
+
+def _keeps_from(server: RouteStep, address: str) -> bool:
+    """Whether a message that says itself that it is from there may say so at this server."""
+    if server.is_personal:
+        return server.may_send_as(address)
+    return usable_senders.key_of(address) == usable_senders.key_of(_settings_of(server).from_email)
 
 
 def _queue_policy(server: RouteStep, settings: SmtpSettings, span: Span) -> Policy:

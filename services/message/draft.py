@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from database.mail_facets import LONGEST_SUBJECT, LONGEST_TAG
 from services.message import headers as mail_headers
-from services.message import mime, pixel, provider_headers
+from services.message import mime, pixel, provider_headers, raw
 from services.message.mime import Attachment
 from utils import clock
 from utils.addresses import (
@@ -58,11 +58,15 @@ _MACHINE_READ: Final = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Sender:
-    """Who the mail is from; ``reply_to`` is used where the draft has none of its own."""
+    """Who the mail is from; ``reply_to`` is used where the draft has none of its own.
+
+    ``is_as_written``: a whole message says so already, and is left as it is.
+    """
 
     email: str
     name: str = ""
     reply_to: str = ""
+    is_as_written: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,8 @@ class Draft:
     on one line. ``sender`` is the From that the caller chose, which only a server of an account's own says.
     ``mail_id`` names the mail among ours, and is a part of its Message-ID unless the caller gave one.
     ``pixel`` is the id of the pixel that tells when it is opened, or "". ``subject`` and ``tag`` are for the log.
+    ``is_whole``: another program wrote it, and ``rest`` has its From, too; ``sender`` is that address if it may be
+    used, and ``reply_to`` where replies go if another From has to stand there and the message says nothing of them.
     """
 
     mail_id: str = ""
@@ -87,6 +93,7 @@ class Draft:
     pixel: str = ""
     subject: str = field(default="", repr=False)
     tag: str = ""
+    is_whole: bool = False
 
     @property
     def kept_subject(self) -> str | None:
@@ -138,7 +145,7 @@ def draft(
         raise ValueError(f"to_email: An email has at most {MOST_RECIPIENTS} recipients.")
     mail_id = secrets.token_hex(16)
     custom, own_id = _custom_fields(headers) if headers else ((), None)
-    message_id = message_id or own_id or f"<{mail_id}@{_id_right(message_id_domain)}>"
+    message_id = message_id or own_id or f"<{mail_id}@{id_right(message_id_domain)}>"
     subject = mail_headers.one_line("subject", subject)
     if not isinstance(track_opens, bool):
         raise ValueError("track_opens: Pass True or False.")
@@ -184,7 +191,7 @@ def _chosen_sender(text: str) -> str:
 
 def new_message_id(domain: str) -> str:
     """Return a Message-ID (RFC 5322 3.6.4) that nobody has used and nobody can guess."""
-    return f"<{secrets.token_hex(16)}@{_id_right(domain)}>"
+    return f"<{secrets.token_hex(16)}@{id_right(domain)}>"
 
 
 def serialise(draft: Draft, sender: Sender) -> bytes:
@@ -193,8 +200,16 @@ def serialise(draft: Draft, sender: Sender) -> bytes:
     Only an address whose local part is not ASCII stands in UTF-8 (RFC 6532); such a mail needs
     SMTPUTF8 anyhow. And a whole mail that is attached is 8-bit if it was (RFC 2046 5.2.1). The same
     draft and sender give the same bytes. Raises ValueError for a sender that cannot stand in a header.
+    A whole message is as its program wrote it, but for From where the sender is not its own.
     """
+    if draft.is_whole:
+        return draft.rest if sender.is_as_written else _with_origin(draft, sender)
     return b"%b\r\n%b" % (_origin(sender, draft.reply_to), draft.rest)
+
+
+def _with_origin(draft: Draft, sender: Sender) -> bytes:
+    origin, _, reply_to = _origin(sender, draft.reply_to).partition(b"\r\nReply-To:")
+    return raw.with_origin(draft.rest, origin, b"Reply-To:" + reply_to if reply_to else b"")
 
 
 @lru_cache(maxsize=64)
@@ -280,7 +295,7 @@ def _address(field_name: str, address: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _id_right(domain: str) -> str:
+def id_right(domain: str) -> str:
     host = parse_host(domain)
     return f"[IPv6:{host}]" if ":" in host else host
 

@@ -33,7 +33,8 @@ def readdressed(mail: Draft, corrected: Mapping[str, str], *, pixel_id: str = ""
     mail_id = secrets.token_hex(16)
     message_id = f"<{mail_id}@{mail.message_id.rpartition('@')[2]}"
     head, _, body = mail.rest.partition(b"\r\n\r\n")
-    fields = [_field(text, corrected, message_id) for text in _FIELD.split(head.decode())]
+    # A whole message that another program wrote may have octets there that are no UTF-8, and go through as they are.
+    fields = [_field(text, corrected, message_id) for text in _FIELD.split(head.decode(errors="surrogateescape"))]
     new_pixel = pixel.new_id() if pixel_id else ""
     body, is_tracked = _with_pixel(body, pixel_id, new_pixel)
     return replace(
@@ -41,18 +42,19 @@ def readdressed(mail: Draft, corrected: Mapping[str, str], *, pixel_id: str = ""
         mail_id=mail_id,
         message_id=message_id,
         recipients=tuple(dict.fromkeys(corrected.values())),
-        rest=b"%b\r\n\r\n%b" % ("\r\n".join(fields).encode(), body),
+        rest=b"%b\r\n\r\n%b" % ("\r\n".join(fields).encode(errors="surrogateescape"), body),
         pixel=new_pixel if is_tracked else "",
     )
 
 
 def _field(text: str, corrected: Mapping[str, str], message_id: str) -> str:
     name = text.partition(":")[0]
-    if name == "Message-ID":
+    known = name.strip().title()
+    if known == "Message-Id":
         return f"{name}: {message_id}"
-    if name == "Date":
+    if known == "Date":
         return f"{name}: {format_datetime(clock.now().replace(microsecond=0))}"
-    if name in ("To", "Cc"):
+    if known in ("To", "Cc"):
         return _destination(name, text, corrected)
     return text
 

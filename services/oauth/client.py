@@ -25,13 +25,14 @@ class OAuthClient:
     """An application as it is registered. With neither secret nor certificate it is a public client, which PKCE alone
     protects (RFC 8252 8.4).
 
-    The secret goes into the body, never into a header: Google and Microsoft take both, and RFC 6749 2.3.1 leaves it to
-    each side how a secret that is not ASCII gets into a header.
+    The secret goes into the body: Google and Microsoft take both, and RFC 6749 2.3.1 leaves it to each side how a
+    secret that is not ASCII gets into a header. ``by_header``: the provider says that it takes it there alone.
     """
 
     client_id: str
     secret: Secret | None = None
     certificate: Identity | None = None
+    by_header: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

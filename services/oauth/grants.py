@@ -50,17 +50,15 @@ def exchange_code(
     provider: TokenProvider, client: OAuthClient, pending: PendingSignIn, code: Secret, policy: TokenPolicy
 ) -> TokenSet:
     """The tokens for the code that a browser came back with; it is good once."""
-    return _signed_in(
-        provider,
-        client,
-        policy,
-        Grant.CODE,
-        pending.nonce if "openid" in provider.scopes[Grant.CODE] else "",
-        grant_type="authorization_code",
-        code=code.reveal(),
-        redirect_uri=pending.redirect_uri,
-        code_verifier=pending.verifier.reveal(),
-    )
+    nonce = pending.nonce if "openid" in provider.scopes[Grant.CODE] else ""
+    return _signed_in(provider, client, policy, Grant.CODE, nonce, **_form_of_code(pending, code))
+
+
+def answer_to_code(
+    provider: TokenProvider, client: OAuthClient, pending: PendingSignIn, code: Secret, policy: TokenPolicy
+) -> dict[str, Any]:
+    """The whole answer for the code, for whom it is read elsewhere who signed in. Raises TokenFailure."""
+    return _asked(provider, client, policy, **_form_of_code(pending, code))[0]
 
 
 def begin_device(provider: TokenProvider, client: OAuthClient, policy: TokenPolicy) -> DeviceCode:
@@ -150,6 +148,16 @@ def _signed_in(
     given = answers.token_set(answer, asked_at, scopes)
     who = answers.identity(answer, client.client_id, provider.issuer, nonce, clock.now())
     return answers.with_identity(given, who)
+
+
+def _form_of_code(pending: PendingSignIn, code: Secret) -> dict[str, str]:
+    """RFC 6749 4.1.3, with the verifier of RFC 7636 4.5."""
+    return {
+        "grant_type": "authorization_code",
+        "code": code.reveal(),
+        "redirect_uri": pending.redirect_uri,
+        "code_verifier": pending.verifier.reveal(),
+    }
 
 
 def _asked(

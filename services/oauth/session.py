@@ -58,7 +58,9 @@ def _shown(client: OAuthClient | None, token_url: str, now: datetime) -> _Shown:
     if client.certificate:
         by_certificate = _ByCertificate(token_url, client.certificate, now)
         return _Shown("private_key_jwt", _key(client.certificate.key), by_certificate)
-    return _Shown("client_secret_post", client.secret.reveal()) if client.secret else _Shown("none")
+    if client.secret is None:
+        return _Shown("none")
+    return _Shown("client_secret_basic" if client.by_header else "client_secret_post", client.secret.reveal())
 
 
 class TokenSession(OAuth2Session):  # type: ignore[misc]  # it has no types

@@ -19,6 +19,7 @@ security_log = structlog.get_logger("security")
 
 _PURPOSE: Final = "outbox-v2"
 _BEFORE_SENDER: Final = b"\0"  # behind the Reply-To, where there is a sender; no header holds one
+_WHOLE: Final = b"\0whole"  # behind that, of a message that another program wrote
 _NONCE: Final = 12  # octets; random ones are safe for 2**32 mails a key (NIST SP 800-38D 8.3)
 
 
@@ -50,9 +51,11 @@ class CannotOpen(Exception):
 def seal(mail: Draft) -> tuple[bytes, str]:
     """The sealed content of a mail, and the id of the key that opens it."""
     key, nonce = get_fernet_key(), os.urandom(_NONCE)
-    sender = _BEFORE_SENDER + mail.sender.encode() if mail.sender else b""
-    content = b"%b%b\n%b" % (mail.reply_to.encode(), sender, mail.rest)
-    return nonce + _cipher(key).encrypt(nonce, content, _row(mail.mail_id, mail.recipients)), key_id_of(key)
+    sender = _BEFORE_SENDER + mail.sender.encode() if mail.sender or mail.is_whole else b""
+    content = b"%b%b%b\n%b" % (mail.reply_to.encode(), sender, _WHOLE if mail.is_whole else b"", mail.rest)
+    sealed = _cipher(key).encrypt(nonce, content, _row(mail.mail_id, mail.recipients))
+    del content  # a large one is not held while it is copied once more
+    return nonce + sealed, key_id_of(key)
 
 
 def unseal(claim: SealedMail) -> Draft:
@@ -68,7 +71,8 @@ def unseal(claim: SealedMail) -> Draft:
         security_log.warning("outbox_row_altered", mail_id=claim.mail_id)
         raise CannotOpen(Reason.ALTERED) from None
     head, _, rest = opened.partition(b"\n")
-    reply_to, _, sender = head.partition(_BEFORE_SENDER)
+    is_whole = head.endswith(_WHOLE)
+    reply_to, _, sender = head.removesuffix(_WHOLE).partition(_BEFORE_SENDER)
     return Draft(
         mail_id=claim.mail_id,
         message_id=claim.message_id,
@@ -77,6 +81,7 @@ def unseal(claim: SealedMail) -> Draft:
         reply_to=reply_to.decode(),
         sender=sender.decode(),
         rest=rest,
+        is_whole=is_whole,
     )
 
 

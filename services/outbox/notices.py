@@ -32,6 +32,18 @@ def password_changed(session: Session, email: str, moment: datetime) -> None:
     template_mail.queue(session, email, "password_changed", None, **values)
 
 
+def second_factor(session: Session, email: str, what: str, moment: datetime) -> None:
+    """Tell the owner of an account what became of its second factors; ``what`` is the beginning of a sentence."""
+    values = {"what": what, "changed_at": clock.readable(moment), "forgot_url": _forgot_url()}
+    template_mail.queue(session, email, "second_factor", None, **values)
+
+
+def new_sign_in(session: Session, email: str, browser: str, address: str, moment: datetime) -> None:
+    """Tell the owner of an account of a sign-in in a browser that nobody has used for it before."""
+    values = {"browser": browser, "address": address, "signed_in_at": clock.readable(moment)}
+    template_mail.queue(session, email, "new_sign_in", None, **values, forgot_url=_forgot_url())
+
+
 def address_change_asked(session: Session, old_email: str, new_email: str, moment: datetime) -> None:
     """Warn the address of an account that another one, which is shown masked, was asked for and may take its place."""
     values = {"asked_at": clock.readable(moment), "new_address": mask_address(new_email), "forgot_url": _forgot_url()}

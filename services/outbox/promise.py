@@ -66,10 +66,18 @@ def enqueue(mail: Draft, terms: Terms, session: Session | None = None) -> str:
     """
     if mail.pixel and (terms.priority is Priority.SECURITY or mail.kind in SECURITY_KINDS):
         raise ValueError("track_opens: Security email is never tracked.")
-    row = _row(mail, terms)
+    row = sealed(mail, terms)
     if recording.take(mail):
         return row["mail_id"]
-    with tracing.queueing(mail.mail_id, terms.priority.name.lower(), terms.traceparent) as traceparent:
+    return add(row, terms, session)
+
+
+def add(row: NewMail, terms: Terms, session: Session | None = None) -> str:
+    """The second half of ``enqueue``, for whoever has let go of the mail meanwhile: a large one is in memory once less.
+
+    Raises ValueError for a key that was used for other content.
+    """
+    with tracing.queueing(row["mail_id"], terms.priority.name.lower(), terms.traceparent) as traceparent:
         row["traceparent"] = traceparent
         return _promised(row, terms, session)
 
@@ -152,7 +160,8 @@ def message_id(mail_id: str, session: Session | None = None) -> str | None:
         return outbox_db.message_id(session, mail_id)
 
 
-def _row(mail: Draft, terms: Terms) -> NewMail:
+def sealed(mail: Draft, terms: Terms) -> NewMail:
+    """The first half: the mail as the table is to have it. Raises ValueError for times that cannot be."""
     now = clock.now()
     due_at = _aware("send_at", terms.send_at) or now
     expires_at = _aware("expires_at", terms.expires_at) or max(due_at, now) + GIVE_UP

@@ -88,10 +88,10 @@ def take(asked: MailCall, caller: SendingFor) -> list[TakenMail]:
     attempt = at_once.attempt_for(caller.account_id) if asked.waits else None
     try:
         with transaction() as session:
-            _check_caller(session, caller)
+            check_caller(session, caller)
             if caller.account_id is not None:
                 is_new = promise.are_new(session, terms)
-                waiting.check(session, caller.account_id, list(compress(drafts, is_new)))
+                waiting.check(session, caller.account_id, [len(mail.rest) for mail in compress(drafts, is_new)])
             ids = _promised(session, asked, drafts, terms)
             earlier = [mail_id for mail_id, mail in zip(ids, drafts, strict=True) if mail_id != mail.mail_id]
             stand = mail_log.as_they_stand(session, earlier)
@@ -188,7 +188,7 @@ def _sender_refused(sender: str, caller: SendingFor) -> str:
     return "" if usable_senders.may_use(caller.account_id, address) else _NOT_CONFIRMED
 
 
-def _check_caller(session: Session, caller: SendingFor) -> None:
+def check_caller(session: Session, caller: SendingFor) -> None:
     """Whatever happened since the call began: an account that is going away sends nothing more. Raises Forbidden.
 
     Until the transaction ends, no other call of the account gets past this.

@@ -7,7 +7,6 @@ from sqlalchemy.orm import Session
 
 from database import usage_db
 from database.usage_db import WaitingBulk
-from services.message.draft import Draft
 from services.personal.mail_fields import WHOLE
 from utils.env_utils import get_settings
 from utils.errors import InvalidInput, TooMany
@@ -19,14 +18,15 @@ _REMEDY: Final = "Wait until some are sent, cancel some, or ask an administrator
 _NEVER: Final = "Even an empty queue has no room for this call"
 
 
-def check(session: Session, account_id: int, new: Sequence[Draft]) -> None:
-    """Refuse mails that would be too much beside what waits; the caller holds the account, so that no other adds to it.
+def check(session: Session, account_id: int, new: Sequence[int]) -> None:
+    """Refuse mails of so many octets each that would be too much beside what waits.
 
-    Raises TooMany, or InvalidInput if there can never be room for them.
+    The caller holds the account, so that no other adds to it. Raises TooMany, or InvalidInput if there can never be
+    room for them.
     """
     settings = get_settings()
     most_mails, most_octets = settings.account_waiting_emails, settings.account_waiting_mb * MB
-    wanted = WaitingBulk(len(new), sum(len(mail.rest) for mail in new))
+    wanted = WaitingBulk(len(new), sum(new))
     if not new or not (most_mails or most_octets):
         return
     if most_mails and wanted.mails > most_mails:

@@ -342,6 +342,10 @@ class SmtpChange(Strict):
         brings = any(getattr(self, name).reveal() for name in SECRETS)
         return brings or any(getattr(self, name) for name in REMOVALS.values())
 
+    def leads_elsewhere(self, host: str) -> bool:
+        """Whether it names another host than the stored one."""
+        return self.given("smtp_server") and self.smtp_server != host
+
 
 _Model = TypeVar("_Model", bound=BaseModel)
 

@@ -13,7 +13,7 @@ from utils.addresses import is_loopback
 # The kinds of our own mails that hold a link or news which only their reader may see.
 SECURITY_KINDS: Final = frozenset(
     "password_reset password_changed address_change_asked address_changed address_confirmation invitation "
-    "sender_confirmation".split()
+    "sender_confirmation second_factor new_sign_in".split()
 )
 
 

@@ -2,9 +2,11 @@
 
 from sqlalchemy.orm import Session
 
-from database import sender_db, smtp_db, user_db
+from database import driver as driver_path
+from database import sender_db, smtp_db
 from database.engine import reading_in
 from utils.addresses import InvalidAddress, ascii_address
+from utils.numbers import LARGEST
 
 
 def key_of(email: str) -> str | None:
@@ -35,10 +37,11 @@ def may_use(account_id: int, email: str, session: Session | None = None, *, logi
 
 def has_without_confirming(session: Session, account_id: int, key: str, login: str | None = None) -> bool:
     """Whether the address with this key is the account's, or what it signs in with at its own server."""
-    account = user_db.find(session, account_id)
-    if account is None:
+    session.flush()  # what the caller has changed counts
+    with driver_path.borrowed(session.connection()) as driver:
+        owner = smtp_db.read_owner(driver, account_id) if 0 < account_id <= LARGEST else None
+    if owner is None:
         return False
     if login is None:
-        own = smtp_db.find_own(session, account_id)
-        login = own.smtp_username if own else ""
-    return key in (key_of(account.email), key_of(login))
+        login = owner.server.smtp_username if owner.server else ""
+    return key in (key_of(owner.email), key_of(login))

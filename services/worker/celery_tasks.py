@@ -24,7 +24,7 @@ from services.worker.groups import Turn
 from services.worker.lease import Group, Pace
 from services.worker.probing import Prober
 from services.worker.stand_in import StandIn
-from utils import ending, incidents
+from utils import ending, incidents, service_manager
 from utils.env_reader import ConfigurationError
 from utils.env_utils import EXTENSION, Settings
 from utils.shared_flag import SharedFlag
@@ -97,9 +97,16 @@ def make_celery(app: Flask) -> Celery:
     signals.worker_process_init.connect(begin_process, weak=False)
     # The processes that run tasks hear of a stop only by this: what waits for a silent server is to end.
     signals.worker_init.connect(lambda **_: _stopping.clear(), weak=False)
+    signals.worker_ready.connect(_begin_to_serve, weak=False)
     signals.worker_shutting_down.connect(_begin_to_end, weak=False)
     celery.set_default()
     return celery
+
+
+def _begin_to_serve(**_: object) -> None:
+    """It waits for a broker that is away, for as long as that takes: this tells no more than that threads still run."""
+    service_manager.watch(lambda: True)
+    service_manager.ready()
 
 
 def _begin_to_end(**_: object) -> None:

@@ -26,7 +26,7 @@ from services.worker.groups import Turn
 from services.worker.lease import HEARTBEATS_A_LEASE, Group, Pace
 from services.worker.probing import Probing
 from services.worker.renewing import Renewing
-from utils import ending, incidents
+from utils import ending, incidents, service_manager
 
 log = structlog.get_logger(__name__)
 
@@ -322,5 +322,7 @@ def run_alone(app: Flask, senders: int = SENDERS) -> None:
     for number in ending.STOP_SIGNALS:
         signal.signal(number, ending.by_signal)
     worker = start(app, senders)
+    service_manager.watch(worker.is_alive)
+    service_manager.ready()
     asked.wait()
     worker.stop()

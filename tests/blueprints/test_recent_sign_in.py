@@ -31,7 +31,7 @@ def config_id(app: Flask, admin: Visitor) -> int:
     """A stored server, and a sign-in of eleven minutes ago."""
     config_id = configs.create(parse_change(STORED)).row.id
     with transaction() as session:
-        session.execute(update(BrowserSession).values(password_seen_at=clock.now() - timedelta(minutes=11)))
+        session.execute(update(BrowserSession).values(proven_at=clock.now() - timedelta(minutes=11)))
     return config_id
 
 
@@ -100,5 +100,5 @@ def test_the_form_does_not_ask_within_ten_minutes(admin: Visitor) -> None:
 
 def test_the_first_server_is_no_change_of_one(app: Flask, admin: Visitor) -> None:
     with transaction() as session:
-        session.execute(update(BrowserSession).values(password_seen_at=clock.now() - timedelta(hours=1)))
+        session.execute(update(BrowserSession).values(proven_at=clock.now() - timedelta(hours=1)))
     assert by_session(admin, "POST", API, {**STORED}) == 200

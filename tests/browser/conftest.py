@@ -22,15 +22,12 @@ from playwright.sync_api import (
 )
 
 from app import create_app
+from tests.chromium import CHROMIUM, FLAGS
+from tests.forked_server import ForkedSealpost
 from tests.patience import PATIENCE
 from tests.running import Sealpost, run_environment
 from tests.visitors import make_alice, make_bob
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 # Tells of blocked content by the event as well, since not every block reaches the console.
 REPORT_VIOLATIONS = """
     addEventListener("securitypolicyviolation", (event) =>
@@ -147,7 +144,7 @@ def start_server(migrated_database: Path, tmp_path_factory: pytest.TempPathFacto
             with create_app(environment, instance_path=folder).app_context():
                 make_alice(is_admin=True)
                 make_bob()
-        server = Sealpost(environment).__enter__()
+        server = ForkedSealpost(environment).__enter__()
         running.append(server)
         return server
 

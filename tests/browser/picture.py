@@ -18,9 +18,9 @@ from services.settings import configs
 from services.settings.fields import parse_change
 from services.smtp.pool import pool
 from services.worker import pulse
-from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.browser.in_process import served
 from tests.browser.steps import fill, press, settle, sign_in
+from tests.chromium import CHROMIUM, FLAGS
 from tests.outbox import drain
 from tests.private_authorities import Certified, authority_right, named
 from tests.recording_server import RecordingServer

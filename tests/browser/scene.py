@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from playwright.sync_api import Browser, Page, StorageState
@@ -19,12 +20,15 @@ from database.mail_open_db import Opens
 from database.outbox_db import State as MailState
 from database.sender_db import AccountSender
 from services.accounts.sessions import RECENT
+from services.single_sign_on import people
+from services.single_sign_on.claims import ProvenIdentity
 from services.suppression import counting, entries
 from services.suppression.counting import DeadAddress
 from services.suppression.listing import Cause
 from tests.browser.conftest import NewPage, StartServer
 from tests.browser.steps import session_of
 from tests.certificates import client_pair
+from tests.loopback import free_port
 from tests.mails import REFUSAL, attempted, in_state
 from tests.recording_server import RecordingServer
 from tests.running import Client, Sealpost
@@ -32,6 +36,9 @@ from tests.scripted_server import ScriptedServer
 from tests.visitors import PASSWORD
 from utils import clock
 from utils.encryption_utils import digest
+
+PROVIDER = "Example ID"
+BY_PROVIDER = {"OIDC_ISSUER": "http://localhost:1", "OIDC_CLIENT_ID": "sealpost", "OIDC_NAME": PROVIDER}  # it is away
 
 
 class Servers:
@@ -44,8 +51,10 @@ class Servers:
         self.silent = silent
         self.untouched = start_server()
         self.new = start_server(with_accounts=True, PERSONAL_SMTP_FALLBACK="always")
-        self.peopled = start_server(with_accounts=True, SMTP_ALLOWED_CIDRS_ACCOUNTS="127.0.0.0/8")
+        self.peopled = start_server(with_accounts=True, SMTP_ALLOWED_CIDRS_ACCOUNTS="127.0.0.0/8", **BY_PROVIDER)
+        self._link_a_sign_in()
         self.working = start_server(with_accounts=True)
+        self._start_server = start_server
         self.reset_link = self._use_the_local_inbox()
         self._set_up_mail()
         self._make_a_token()
@@ -54,6 +63,14 @@ class Servers:
         self._browser = browser
         self._sessions: dict[tuple[str, str], tuple[StorageState, float]] = {}
 
+    @cached_property
+    def named(self) -> Sealpost:
+        """One with accounts at a host name, which passkeys need."""
+        port = str(free_port())
+        server = self._start_server(with_accounts=True, PORT=port, BASE_URL=f"http://localhost:{port}")
+        server.url = server.environment["BASE_URL"]
+        return server
+
     def session(self, server: Sealpost, login: str) -> StorageState | None:
         """That of somebody who signed in lately, None of a guest: later than that, some pages ask for the password."""
         if not login:
@@ -61,9 +78,13 @@ class Servers:
         key = server.url, login
         session, since = self._sessions.get(key, (None, 0.0))
         if session is None or time.monotonic() - since > RECENT.total_seconds() / 2:
-            session = session_of(self._browser, server.url, login)
+            session = session_of(self._browser, server.url, login, session)
             self._sessions[key] = session, time.monotonic()
         return session
+
+    def forget_session(self, server: Sealpost, login: str) -> None:
+        """It has ended, as all of an account do with its first second factor."""
+        self._sessions.pop((server.url, login), None)
 
     def _use_the_local_inbox(self) -> str:
         """Have a reset mail in the local inbox; the path of its link."""
@@ -131,6 +152,11 @@ class Servers:
             with transaction() as session:
                 hour, opens = clock.now().replace(minute=0, second=0, microsecond=0), Opens(clock.now(), later, 3, 1)
                 mail_open_db.note(session, read, hour, opens)
+
+    def _link_a_sign_in(self) -> None:
+        """Have a sign-in at the provider that is Alice's."""
+        with create_app(self.peopled.environment).app_context():
+            people.link(1, ProvenIdentity(issuer=BY_PROVIDER["OIDC_ISSUER"], subject="1", username="ada"))
 
     def _ask_for_a_sender(self) -> str:
         """Have a sender that waits to be confirmed; the path of its link."""

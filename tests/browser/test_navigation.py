@@ -15,6 +15,7 @@ PLACES = {
     "Local inbox": "Inbox",
     "Accounts": "Accounts",
     "API tokens": "API tokens",
+    "Gateway": "Gateway",
     "Audit trail": "Audit trail",
     "Personal data": "Personal data",
     "Alerts": "Alerts",

@@ -1,6 +1,5 @@
 """The same code on PostgreSQL: schema, saving, and the races that its own locks decide."""
 
-import multiprocessing
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -24,9 +23,11 @@ from services.settings import configs
 from services.settings.fields import parse_change
 from tests import postgresql_server
 from tests.conftest import APP_KEY
+from tests.database.test_migrating_at_once import AT_ONCE, answers_of
 from tests.mails import change
 from tests.outbox import answer_requests, drain, row_of
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from tests.recording_server import RecordingServer
 from tests.visitors import NEW_PASSWORD, link_in, mail_through, make_alice, text_of
 from utils import clock
@@ -70,9 +71,8 @@ def app(environment: dict[str, str], tmp_path: Path) -> Iterator[Flask]:
 
 def in_parallel(work: Any, environment: dict[str, str], arguments: list[Any]) -> list[str]:
     """Run ``work`` in a process of its own for each argument, all starting at once; their answers, sorted."""
-    context = multiprocessing.get_context("spawn")
-    go, answers = context.Barrier(len(arguments)), context.Queue()
-    racers = [context.Process(target=work, args=(environment, argument, go, answers)) for argument in arguments]
+    go, answers = CONTEXT.Barrier(len(arguments)), CONTEXT.Queue()
+    racers = [CONTEXT.Process(target=work, args=(environment, argument, go, answers)) for argument in arguments]
     for racer in racers:
         racer.start()
     found = sorted(answers.get(timeout=PATIENCE) for _ in racers)
@@ -105,6 +105,13 @@ def test_the_migrated_schema_is_that_of_the_models_also_after_undoing_and_doing_
         with db.engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"compare_server_default": True})
             assert compare_metadata(context, db.metadata) == []
+
+
+def test_of_processes_that_migrate_an_empty_database_at_once_one_does_it(
+    app: Flask, environment: dict[str, str], tmp_path: Path
+) -> None:
+    downgrade(revision="base")
+    assert answers_of(environment, tmp_path) == [1] * AT_ONCE
 
 
 def test_the_partial_indexes_are_there(app: Flask) -> None:

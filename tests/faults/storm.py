@@ -4,7 +4,6 @@ Beside them goes what a real installation has, too: a sweep, and an administrato
 now, since nobody wants to sit here through the minutes of the real back-off.
 """
 
-import multiprocessing
 import os
 import random
 import signal
@@ -32,20 +31,15 @@ from tests.faults.child import Orders, Place
 from tests.faults.points import Point
 from tests.faults.sink import Manners
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from utils import clock
 
-ALL: Final = os.environ.get("FAULTS") == "full"
 IN_FLIGHT: Final = SENDERS * GROUP + 1  # in one process, with a security mail
 DRAIN_SECONDS: Final = 60.0
 MAILS_BEFORE_CRASH: Final = 12
 _LOOK: Final = 0.005  # seconds between two looks
 _TOLD: Final = 8000  # characters of what the processes have printed, once it is to explain a failure
 _CHORES: Final = 0.25  # seconds from one sweep to the next
-
-CONTEXT: Final = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["celery.apps.worker", "tests.faults.at_scale", "tests.faults.child", "tests.faults.sink"]
-)
 
 
 @dataclass(kw_only=True)

@@ -10,7 +10,8 @@ from tests import rabbitmq_server
 from tests.faults import at_scale, figures
 from tests.faults.child import Place
 from tests.faults.points import POINTS
-from tests.faults.storm import ALL, Storm
+from tests.faults.storm import Storm
+from tests.long_run import ALL
 from tests.redis_server import RedisServer
 
 MAILS, KILLS = (2000, 50) if ALL else (200, 5)

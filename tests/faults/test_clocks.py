@@ -6,7 +6,9 @@ import pytest
 
 from tests.faults import figures
 from tests.faults.child import Place
-from tests.faults.storm import ALL, CONTEXT, IN_FLIGHT, Storm
+from tests.faults.storm import IN_FLIGHT, Storm
+from tests.long_run import ALL
+from tests.processes import CONTEXT
 from utils import clock
 
 HOUR, DAY = 3600, 24 * 3600

@@ -6,7 +6,8 @@ from dataclasses import replace
 from tests.faults import child, figures
 from tests.faults.child import Place
 from tests.faults.points import POINTS
-from tests.faults.storm import ALL, IN_FLIGHT, Storm
+from tests.faults.storm import IN_FLIGHT, Storm
+from tests.long_run import ALL
 from tests.patience import pace
 
 CRASHES = [point for seed in range(20 if ALL else 1) for point in random.Random(seed).sample(POINTS, len(POINTS))]

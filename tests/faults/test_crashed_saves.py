@@ -11,8 +11,9 @@ from services.settings.fields import parse_change
 from tests.faults import child
 from tests.faults.child import Place
 from tests.faults.sabotage import doomed
-from tests.faults.storm import ALL, CONTEXT
+from tests.long_run import ALL
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 
 LOGINS = {"one.example.com": "s3cret-of-one", "two.example.com": "s3cret-of-two"}
 STEP = 1 if ALL else 15

@@ -7,7 +7,7 @@ import pytest
 from services.smtp.client import Envelope, Parcel, Receipt
 from services.smtp.pool import Pool
 from tests.faults.cutter import Cutter
-from tests.faults.storm import ALL
+from tests.long_run import ALL
 from tests.smtp_clients import RECIPIENT, SENDER, policy, settings_for
 from utils.errors import DeliveryError
 

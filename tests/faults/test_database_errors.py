@@ -8,7 +8,8 @@ from tests.faults.checker import rows
 from tests.faults.child import Place
 from tests.faults.cutter import Cutter
 from tests.faults.sabotage import KINDS, TurnClock, finish, queue, sabotaged, work
-from tests.faults.storm import ALL, configure
+from tests.faults.storm import configure
+from tests.long_run import ALL
 
 
 @pytest.mark.parametrize("kind", KINDS if ALL else KINDS[:1])

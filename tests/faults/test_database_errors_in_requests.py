@@ -12,7 +12,7 @@ from database.engine import Base, db, reading
 from database.outbox_db import State
 from services.settings import named
 from tests.faults.sabotage import KINDS, sabotaged
-from tests.faults.storm import ALL
+from tests.long_run import ALL
 from tests.mails import in_state
 from tests.visitors import Visitor, make_alice, visit
 

@@ -16,10 +16,12 @@ from services.worker import groups
 from tests.faults import child, figures
 from tests.faults.child import Orders, Place
 from tests.faults.sink import Manners
-from tests.faults.storm import ALL, CONTEXT, Role, Sink, Storm, configure
+from tests.faults.storm import Role, Sink, Storm, configure
 from tests.faults.web import serving
 from tests.live_server import Browser, LiveServer
+from tests.long_run import ALL
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from tests.strace import SYNCS, WRITES, Failure, Strace, told
 
 PROMISES, FAILURES = (100, 50) if ALL else (10, 3)

@@ -4,7 +4,8 @@ from services.settings import named
 from tests.faults import figures
 from tests.faults.child import Place
 from tests.faults.sink import Event, Manners
-from tests.faults.storm import ALL, DRAIN_SECONDS, Sink, Storm, configure, open_mails
+from tests.faults.storm import DRAIN_SECONDS, Sink, Storm, configure, open_mails
+from tests.long_run import ALL
 
 FLIPS = 200 if ALL else 10
 MAILS = 2000 if ALL else 300  # enough for the last flip to find some still to be sent

@@ -19,7 +19,8 @@ from tests.conftest import ADMIN_TOKEN
 from tests.faults.checker import rows
 from tests.faults.cutter import Cutter
 from tests.faults.sabotage import TurnClock, finish, queue, work
-from tests.faults.storm import ALL, configure
+from tests.faults.storm import configure
+from tests.long_run import ALL
 from tests.visitors import Visitor
 
 FULL_DISKS = 50 if ALL else 3

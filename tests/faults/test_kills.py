@@ -4,7 +4,8 @@ import pytest
 
 from tests.faults import figures
 from tests.faults.child import Place
-from tests.faults.storm import ALL, IN_FLIGHT, Storm
+from tests.faults.storm import IN_FLIGHT, Storm
+from tests.long_run import ALL
 
 SEEDS = range(1, 21 if ALL else 2)
 MAILS, KILLS = (2000, 50) if ALL else (750, 20)

@@ -12,7 +12,8 @@ from database.outbox_db import OutboxMail, State
 from services.worker import groups
 from tests.faults import figures
 from tests.faults.child import Place
-from tests.faults.storm import ALL, IN_FLIGHT, Storm
+from tests.faults.storm import IN_FLIGHT, Storm
+from tests.long_run import ALL
 from tests.mails import in_state
 from tests.outbox import row_of
 from tests.patience import PATIENCE, pace

@@ -14,7 +14,7 @@ from tests.faults import figures
 from tests.faults.model import small_queue
 from tests.faults.model.farm import harvest
 from tests.faults.model.trial import Tally, trial
-from tests.faults.storm import ALL
+from tests.long_run import ALL
 
 SERVERS = 100_000 if ALL else 1_000
 SINGLY = 5  # of so many servers, one gets its mail as from `send_email`

@@ -8,7 +8,8 @@ import pytest
 from tests.faults import child, figures
 from tests.faults.child import Place
 from tests.faults.sink import Manners
-from tests.faults.storm import ALL, Storm
+from tests.faults.storm import Storm
+from tests.long_run import ALL
 
 MAILS, WARM = (100_000, 10_000) if ALL else (500, 100)
 SECONDS = 900.0

@@ -19,9 +19,10 @@ from tests.faults import figures
 from tests.faults.checker import Promises, judge, rows
 from tests.faults.child import Place
 from tests.faults.sink import Manners
-from tests.faults.storm import ALL, Sink, configure, open_mails
+from tests.faults.storm import Sink, configure, open_mails
 from tests.faults.web import serving
 from tests.live_server import Browser, LiveServer
+from tests.long_run import ALL
 from tests.outbox import row_of
 from tests.patience import PATIENCE
 

@@ -26,12 +26,13 @@ from tests.conftest import APP_KEY
 from tests.faults import token_senders
 from tests.faults.child import Place
 from tests.faults.points import Point
-from tests.faults.storm import CONTEXT, Role
+from tests.faults.storm import Role
 from tests.faults.token_sink import TokenSink
 from tests.oauth_faults import Fault as ProviderFault
 from tests.oauth_provider import OAuthProviderServer
 from tests.outbox import drain
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from tests.rotations import NEW_KEY, under
 from tests.signed_in_by_token import connected, grant, reread
 from utils import clock

@@ -20,10 +20,12 @@ from database.outbox_db import OutboxMail, State
 from tests import certificates
 from tests.faults import figures, token_senders
 from tests.faults.child import Orders, Place
-from tests.faults.storm import ALL, CONTEXT, Role, open_mails
+from tests.faults.storm import Role, open_mails
 from tests.faults.token_sink import TokenSink
+from tests.long_run import ALL
 from tests.oauth_provider import OAuthProviderServer
 from tests.patience import PATIENCE, wait_until
+from tests.processes import CONTEXT
 from tests.signed_in_by_token import connected
 from utils import clock
 

@@ -14,6 +14,9 @@ from services.diagnosis.filling import filled
 from services.diagnosis.known_names import BlockList, Interceptor, Listing, ListKind
 from services.diagnosis.picture import Picture
 from services.diagnosis.reply_rules import ANY, Advice, Rule
+from services.gateway import recipes
+from services.gateway.quoting import SYNTAXES
+from services.gateway.recipes import Application, PartFact
 from services.providers import mailboxes, registry
 from services.providers.registry import Provider
 from services.smtp.settings import Security, SmtpSettings
@@ -42,9 +45,20 @@ def read(path: Path) -> Any:
 def test_every_file_of_facts_has_its_test_here() -> None:
     read_here = {
         registry.DATA, mailboxes.DATA, reply_rules.RULES, reply_rules.TABLES, reply_rules.TROUBLES,
-        known_names.BLOCK_LISTS, known_names.INTERCEPTORS, calendar.DATA,
+        known_names.BLOCK_LISTS, known_names.INTERCEPTORS, calendar.DATA, recipes.DATA,
     }  # fmt: skip
     assert set(SERVICES.glob("*/data/*.json")) == read_here
+
+
+def test_the_applications_are_as_their_types_say() -> None:
+    entries = read(recipes.DATA)
+    assert slips(Application, {entry["id"]: entry for entry in entries}) == []
+    parts = {f"{entry['id']} {part['title']}": part for entry in entries for part in entry["parts"]}
+    assert slips(PartFact, parts) == []
+    assert {part["syntax"] for part in parts.values()} <= set(SYNTAXES)
+    for entry in entries:
+        assert entry["docs_url"].startswith("https://") or entry["id"] in ("other", "http", "sendmail")
+        assert all(set(word) == set(Security) for word in entry["words"].values()), entry["id"]
 
 
 def test_the_providers_are_as_their_type_says() -> None:

@@ -12,6 +12,7 @@ from utils import secret_files
 from utils.env_names import SECRETS
 from utils.env_reader import ConfigurationError
 from utils.env_utils import Settings, load_settings
+from utils.secret import Secret
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
 TOKEN = "Xw9vPq2LrM6yKd4Zs8Fh1JcTn5Ub3GeAoSi7"
@@ -43,6 +44,10 @@ def refusal(**variables: str | Path) -> str:
     return message
 
 
+def _revealed(secret: Secret | None) -> str:
+    return secret.reveal() if secret else ""
+
+
 HELD: dict[str, tuple[str, Callable[[Settings], object]]] = {
     "APP_KEY": (TOKEN, lambda held: held.app_key.reveal()),
     "APP_KEY_PREVIOUS": ("old, older", lambda held: ", ".join(key.reveal() for key in held.app_key_previous)),
@@ -51,6 +56,13 @@ HELD: dict[str, tuple[str, Callable[[Settings], object]]] = {
     "EMAIL_HOST_PASSWORD": (" with spaces ", lambda held: held.email["EMAIL_HOST_PASSWORD"]),
     "CELERY_BROKER_URL": ("redis://localhost/0", lambda held: held.celery_broker_url),
     "RATELIMIT_STORAGE_URI": ("redis://localhost/1", lambda held: held.ratelimit_storage_uri),
+    "OIDC_CLIENT_SECRET": (TOKEN, lambda held: _revealed(held.oidc.client_secret if held.oidc else None)),
+    "PROXY_USER_SECRET": (TOKEN, lambda held: _revealed(held.proxy_user.secret if held.proxy_user else None)),
+}
+# Without which a secret is not looked at.
+BESIDE = {
+    "OIDC_CLIENT_SECRET": {"OIDC_ISSUER": "https://id.example.com", "OIDC_CLIENT_ID": "sealpost"},
+    "PROXY_USER_SECRET": {"PROXY_USER_HEADER": "Remote-User", "TRUSTED_PROXIES": "1"},
 }
 
 
@@ -62,7 +74,9 @@ def test_every_secret_is_tried_here() -> None:
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_every_secret_can_stand_in_a_file(tmp_path: Path, name: str, end: str) -> None:
     content, found_in = HELD[name]
-    settings = load(**{name: "", f"{name}_FILE": str(secret_in(tmp_path / "secret", content + end))})
+    file = secret_in(tmp_path / "secret", content + end)
+    variables: dict[str, str | Path] = {name: "", f"{name}_FILE": file, **BESIDE.get(name, {})}
+    settings = load(**variables)
     assert found_in(settings) == content
 
 

@@ -171,6 +171,16 @@ def test_the_sessions_of_an_account_are_listed_and_ended(app: Flask) -> None:
     assert (event.source, event.subject, event.details) == ("command line", "account alice", "all")
 
 
+def test_everyone_is_signed_out_at_once(app: Flask) -> None:
+    make_alice(is_admin=True)
+    visitors = [visit(app), visit(app)]
+    for visitor in visitors:
+        visitor.sign_in()
+    assert run(app, "end-sessions", "--everyone").stdout == "Ended 2 sessions of all accounts.\n"
+    assert not any(visitor.is_signed_in() for visitor in visitors)
+    assert run(app, "end-sessions").exit_code == run(app, "end-sessions", "alice", "--everyone").exit_code == 2
+
+
 def test_tokens_are_revoked_with_sessions_if_asked(app: Flask) -> None:
     text, _ = api_tokens.create(make_alice(is_admin=True).id, "deploy")
     assert run(app, "end-sessions", "alice", "--tokens").exit_code == 0

@@ -99,7 +99,7 @@ def commands(app: Flask) -> list[tuple[str, ...]]:
 
 
 def test_every_command_has_json_exit_codes_and_a_first_line_that_fits_the_overview(app: Flask) -> None:
-    assert len(commands(app)) == 49
+    assert len(commands(app)) == 53
     for words in commands(app):
         text = app.test_cli_runner().invoke(args=[*words, "--help"]).stdout
         assert "--json" in text, words

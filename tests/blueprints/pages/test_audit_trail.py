@@ -49,6 +49,7 @@ def test_a_sign_in_is_recorded_under_who_signed_in(app: Flask, login: str) -> No
     visit(app).sign_in(login)
     event = last(Action.SIGNED_IN)
     assert (event.actor, event.source, event.subject) == ("alice", "127.0.0.1", "account alice")
+    assert event.details == "password"
 
 
 @pytest.mark.parametrize("login", ["alice", " ALICE ", "Alice@EXAMPLE.com"])

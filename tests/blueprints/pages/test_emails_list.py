@@ -304,5 +304,5 @@ def test_without_the_key_of_addresses_the_page_says_so_at_the_field(
     assert "Recipients cannot be searched." in answer.text
     assert 'value="example.com"' in answer.text
     assert ids_on(answer.text) == []
-    assert ids_on(alice.get(URL).text) == [mail_id]
+    assert ids_on(alice.get(URL).text)[1:] == [mail_id]  # behind the notice of a sign-in in a new browser
     assert alice.get(f"{URL}/live?recipient=example.com").status_code == 409

@@ -30,7 +30,7 @@ def fields_of(page: str) -> list[dict[str, str]]:
 def pages(app: Flask, admin: Visitor) -> dict[str, list[dict[str, str]]]:
     """The fields of every page that has one, by its path; the sign-in was a while ago."""
     with transaction() as session:
-        session.execute(update(BrowserSession).values(password_seen_at=clock.now() - timedelta(minutes=11)))
+        session.execute(update(BrowserSession).values(proven_at=clock.now() - timedelta(minutes=11)))
     found = {path: fields_of(admin.get(path).text) for path in PAGES}
     found["/login"] = fields_of(visit(app).get("/login").text)
     return found

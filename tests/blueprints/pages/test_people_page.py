@@ -18,7 +18,7 @@ from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, link_in, mail_throug
 from utils import clock
 
 PAGE = "/settings/accounts"
-DEEDS = ["disable", "enable", "promote", "demote", "delete", "invite"]
+DEEDS = ["disable", "enable", "promote", "demote", "delete", "invite", "sign-out"]
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def let_time_pass(minutes: int = 11) -> None:
     """Since everybody's sign-in."""
     seen = clock.now() - timedelta(minutes=minutes)
     with transaction() as session:
-        session.execute(update(BrowserSession).values(password_seen_at=seen))
+        session.execute(update(BrowserSession).values(proven_at=seen))
 
 
 def test_the_page_shows_every_account_and_what_it_is(admin: Visitor) -> None:
@@ -87,6 +87,15 @@ def test_a_disabled_account_is_out_at_once_everywhere(app: Flask, admin: Visitor
     unknown = visit(app).sign_in("nobody")
     assert (refused.status_code, unknown.status_code) == (401, 401)
     assert "Wrong user name or password" in refused.text
+
+
+def test_an_account_is_signed_out_everywhere(app: Flask, admin: Visitor) -> None:
+    bob = make_bob()
+    browsers = [signed_in(app, "bob"), signed_in(app, "bob")]
+    assert "Every session of this account ends at once." in admin.get(f"{PAGE}/{bob.id}/sign-out").text
+    assert admin.post_form(f"{PAGE}/{bob.id}/sign-out", {"username": "bob"}).status_code == 303
+    assert not any(browser.is_signed_in() for browser in browsers)
+    assert admin.is_signed_in() and signed_in(app, "bob").is_signed_in()
 
 
 def test_an_enabled_account_signs_in_again_but_old_cookies_stay_worthless(app: Flask, admin: Visitor) -> None:

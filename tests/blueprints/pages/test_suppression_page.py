@@ -163,7 +163,7 @@ def test_personal_data_is_downloaded_and_replaced_after_a_question(admin: Visito
 def test_personal_data_wants_a_recent_sign_in(admin: Visitor) -> None:
     page = "/settings/privacy"
     with transaction() as session:
-        session.execute(update(BrowserSession).values(password_seen_at=clock.now() - timedelta(minutes=11)))
+        session.execute(update(BrowserSession).values(proven_at=clock.now() - timedelta(minutes=11)))
     for deed in ("export", "forget"):
         refused = admin.post_form(f"{page}/{deed}", {"address": JANE, "confirmed": "1"})
         assert refused.status_code == 422, deed

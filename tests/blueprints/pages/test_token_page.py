@@ -93,7 +93,7 @@ def test_a_wrong_name_is_told(admin: Visitor, name: str) -> None:
 
 def test_ten_minutes_after_the_sign_in_a_token_asks_for_the_password(admin: Visitor) -> None:
     with transaction() as session:
-        session.execute(update(BrowserSession).values(password_seen_at=clock.now() - timedelta(minutes=11)))
+        session.execute(update(BrowserSession).values(proven_at=clock.now() - timedelta(minutes=11)))
     refused = create(admin, name="kept name")
     assert refused.status_code == 422
     assert 'value="kept name"' in refused.text

@@ -11,7 +11,7 @@ import structlog
 from services.smtp import habits
 from tests.faults.model.server import Loop
 from tests.faults.model.trial import Tally
-from tests.faults.storm import CONTEXT
+from tests.processes import CONTEXT
 
 PROCESSES: Final = 3
 THREADS: Final = 8

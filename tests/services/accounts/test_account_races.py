@@ -1,6 +1,5 @@
 """Races in separate processes on one database: of two who are equally fast, one wins."""
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from app import create_app
 from services.accounts import accounts, password_reset
 from tests.outbox import answer_requests, drain
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from tests.recording_server import RecordingServer
 from tests.visitors import PASSWORD, link_in, mail_through, make_alice
 from utils.errors import AppError
@@ -83,12 +83,11 @@ def winners(
     environment: dict[str, str], folder: Path, attempt: Attempt, arguments: list[str], processes: int = PROCESSES
 ) -> list[int]:
     """The numbers of the attempts that succeeded, one attempt for each argument and process."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(processes * len(arguments), timeout=PATIENCE)
+    barrier = CONTEXT.Barrier(processes * len(arguments), timeout=PATIENCE)
     race = Race(environment, folder, barrier, attempt, arguments)
-    results: Queue[list[int]] = context.Queue()
+    results: Queue[list[int]] = CONTEXT.Queue()
     children = [
-        context.Process(target=run_in_process, args=(race, at * len(arguments), results)) for at in range(processes)
+        CONTEXT.Process(target=run_in_process, args=(race, at * len(arguments), results)) for at in range(processes)
     ]
     for child in children:
         child.start()

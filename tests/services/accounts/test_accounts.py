@@ -96,11 +96,11 @@ def test_an_account_may_have_a_plus_address() -> None:
     assert accounts.authenticate("carol@example.com", PASSWORD) is None
 
 
-def test_signing_in_notes_when() -> None:
+def test_a_right_password_alone_is_no_sign_in_yet() -> None:
     make_alice()
     person = accounts.authenticate("alice", PASSWORD)
     assert person is not None
-    assert person.last_sign_in_at is not None
+    assert person.last_sign_in_at is None
 
 
 def test_signing_in_renews_a_hash_of_other_parameters() -> None:

@@ -110,15 +110,15 @@ def test_a_sign_in_that_was_verified_before_begins_no_session_after_disabling() 
     assert verified is not None
     administration.disable(bob.id, by=alice.id)
     with pytest.raises(Conflict):
-        sessions.begin(bob.id, verified.session_epoch, address="192.0.2.1", browser="Firefox")
+        sessions.begin(bob.id, verified.session_epoch, proven_by=[], address="192.0.2.1", browser="Firefox")
     administration.enable(bob.id)
     with pytest.raises(Conflict):
-        sessions.begin(bob.id, verified.session_epoch, address="192.0.2.1", browser="Firefox")
+        sessions.begin(bob.id, verified.session_epoch, proven_by=[], address="192.0.2.1", browser="Firefox")
 
 
 def test_what_belongs_to_an_account_goes_with_it_on_either_database() -> None:
     alice, bob = make_administrators(2)
-    sessions.begin(bob.id, bob.session_epoch, address="192.0.2.1", browser="Firefox")
+    sessions.begin(bob.id, bob.session_epoch, proven_by=[], address="192.0.2.1", browser="Firefox")
     address_change.ask(bob.id, PASSWORD, "new@example.net")
     password_reset.request_reset("admin1@example.com")
     password_reset.process_requests()

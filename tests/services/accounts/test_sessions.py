@@ -14,8 +14,11 @@ from app import create_app
 from database.engine import reading, transaction
 from database.session_db import BrowserSession, EndedSession
 from database.user_db import Account
+from services import audit
 from services.accounts import accounts, api_tokens, sessions
 from services.accounts.accounts import Person
+from services.accounts.proofs import Proof
+from services.audit import Action
 from tests.turned_clock import Now
 from tests.visitors import NEW_PASSWORD, PASSWORD, make_alice, make_bob
 from utils import clock
@@ -36,7 +39,12 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Now:
 
 def begin(person: Person, *, is_remembered: bool = False) -> str:
     return sessions.begin(
-        person.id, person.session_epoch, address="192.0.2.1", browser="Firefox on Linux", is_remembered=is_remembered
+        person.id,
+        person.session_epoch,
+        proven_by=[Proof.PASSWORD],
+        address="192.0.2.1",
+        browser="Firefox on Linux",
+        is_remembered=is_remembered,
     )
 
 
@@ -249,7 +257,7 @@ def test_a_sign_in_is_recent_for_ten_minutes(now: Now) -> None:
     now.turn(2)
     info = sessions.of_account(1)[0]
     assert not info.is_recent
-    sessions.renew(info.key)
+    sessions.renew(info.key, [Proof.PASSWORD])
     assert sessions.of_account(1)[0].is_recent
 
 
@@ -257,7 +265,7 @@ def test_a_session_whose_password_was_shown_again_has_another_id_and_its_old_end
     former = begin(make_alice())
     begun_at = sessions.of_account(1)[0].created_at
     now.turn(3000)
-    session_id, info = sessions.renew(sessions.of_account(1)[0].key)
+    session_id, info = sessions.renew(sessions.of_account(1)[0].key, [Proof.PASSWORD])
     assert (lives(former), lives(session_id)) == (False, True)
     assert (info.key, info.created_at) == (sessions.hash_of(session_id), begun_at)
 
@@ -267,7 +275,7 @@ def test_a_session_that_was_ended_meanwhile_is_not_renewed() -> None:
     key = sessions.of_account(1)[0].key
     sessions.end_all(1)
     with pytest.raises(Conflict):
-        sessions.renew(key)
+        sessions.renew(key, [Proof.PASSWORD])
     assert rows() == 0
 
 
@@ -285,3 +293,27 @@ def test_who_can_write_to_the_database_cannot_make_a_session(digest: Callable[[b
     with transaction() as session:
         session.query(BrowserSession).update({"id_hash": forged})
     assert not lives("an id of mine")
+
+
+def test_a_session_knows_how_and_when_it_was_proven(now: Now) -> None:
+    session_id = begin(make_alice())
+    info = sessions.of_account(1)[0]
+    assert (info.proven_by, info.proven_at, info.is_whole) == ((Proof.PASSWORD,), now.moment, False)
+    now.turn(600)
+    _, info = sessions.renew(info.key, [Proof.TOTP])
+    assert (info.proven_by, info.is_recent, info.is_whole) == ((Proof.PASSWORD, Proof.TOTP), True, True)
+    assert not lives(session_id)
+
+
+def test_who_signs_in_is_noted_with_when_and_how(now: Now) -> None:
+    begin(make_alice())
+    event = audit.events(action=Action.SIGNED_IN)[0]
+    assert (event.actor, event.details) == ("alice", "password")
+    assert accounts.get(1).last_sign_in_at == now.moment
+
+
+def test_a_session_that_goes_on_is_no_sign_in() -> None:
+    alice = make_alice()
+    sessions.begin(alice.id, 1, proven_by=[Proof.OIDC], address="192.0.2.1", browser="Firefox", is_new=False)
+    assert audit.events(action=Action.SIGNED_IN) == []
+    assert accounts.get(1).last_sign_in_at is None

@@ -73,7 +73,9 @@ def test_sessions_and_unlocking_work_on_either(app: Flask, now: Now) -> None:
         signing_in.unlock("alice@example.com")
         person = signing_in.sign_in("alice", PASSWORD, client="192.0.2.99", device="")
         assert person is not None
-        session_id = sessions.begin(person.id, person.session_epoch, address="192.0.2.99", browser="Firefox")
+        session_id = sessions.begin(
+            person.id, person.session_epoch, proven_by=[], address="192.0.2.99", browser="Firefox"
+        )
         assert sessions.resume(session_id, "192.0.2.99")
         assert sessions.end_all(alice.id) == 1
         now.turn(60)

@@ -352,9 +352,13 @@ def test_each_rule_finds_its_trouble_and_nothing_where_there_is_none(app: Flask,
 
 def test_a_disk_that_takes_nothing_is_seen(tmp_path: Path) -> None:
     assert observing.disk_fault(tmp_path) is None
-    gone = observing.disk_fault(tmp_path / "gone")
-    assert gone
-    assert "The disk cannot be written to" in gone.headline
+    fault = observing.disk_fault(Path("/proc/sealpost"))  # where not even root can make a file
+    assert fault
+    assert "The disk cannot be written to" in fault.headline
+
+
+def test_a_folder_that_is_made_once_it_is_needed_is_no_fault_of_the_disk(tmp_path: Path) -> None:
+    assert observing.disk_fault(tmp_path / "instance") is None  # which nothing has made beside PostgreSQL
 
 
 def test_old_messages_are_deleted_and_those_that_wait_stay(
@@ -457,6 +461,7 @@ def test_a_disk_that_is_full_is_told_of_though_nothing_can_be_written_down(
     watcher = Watcher(folder, seconds, lambda _: {})
     look(watcher, seconds)
     folder.rename(tmp_path / "gone")
+    folder.symlink_to("/proc/self")  # a folder in which nobody can make a file
     look(watcher, seconds, 2)
     with database_away():  # from just before it would be told
         look(watcher, seconds, 2)
@@ -464,6 +469,7 @@ def test_a_disk_that_is_full_is_told_of_though_nothing_can_be_written_down(
     assert told(hook) == ["firing"]
     assert "The disk cannot be written to" in hook.calls[0].json["data"]["headline"]
     assert [alert.rule for alert in showing.now().firing] == ["storage"]
+    folder.unlink()
     (tmp_path / "gone").rename(folder)
     look(watcher, seconds, 4)
     assert told(hook) == ["firing", "resolved"]

@@ -2,7 +2,6 @@
 
 import email
 import email.policy
-import multiprocessing
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
@@ -27,6 +26,7 @@ from tests import certificates
 from tests.loopback import free_port
 from tests.outbox import drain
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from tests.recording_server import RecordedMail, RecordingServer
 from tests.scripted_server import ScriptedServer, close, hang, reset
 from tests.statements import heard
@@ -361,9 +361,8 @@ def test_of_two_processes_that_fail_over_at_once_one_tells(
 ) -> None:
     make_alice(is_admin=True)
     save(**DOWN["421 as greeting"](servers))
-    context = multiprocessing.get_context("spawn")
-    go, results = context.Barrier(2), context.Queue()
-    racers = [context.Process(target=_send_many, args=(environment, str(tmp_path), go, results)) for _ in range(2)]
+    go, results = CONTEXT.Barrier(2), CONTEXT.Queue()
+    racers = [CONTEXT.Process(target=_send_many, args=(environment, str(tmp_path), go, results)) for _ in range(2)]
     for racer in racers:
         racer.start()
     assert [results.get(timeout=PATIENCE) for _ in racers] == [[True] * 5] * 2

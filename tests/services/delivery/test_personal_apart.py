@@ -4,8 +4,6 @@ A fraction of the figures; all of them with FAULTS=full in the environment.
 """
 
 import contextvars
-import multiprocessing
-import os
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,19 +22,19 @@ from services import email_service
 from services.accounts import accounts
 from services.settings import configs, sealing
 from services.smtp.settings import Security, SmtpSettings
+from tests.long_run import ALL
 from tests.outbox import drain
 from tests.own_servers import PLACES, PORT, bring, decide, free_host
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from tests.recording_server import RecordingServer
 from tests.visitors import PASSWORD, mail_through, make_alice
 from utils.secret import Secret
 
-ALL: Final = os.environ.get("FAULTS") == "full"
 ACCOUNTS: Final = 50 if ALL else 20
 THREADS: Final = 200 if ALL else 12  # SQLite has one writer, for whom each of them waits five seconds
 MAILS: Final = 10 if ALL else 8  # of each thread, and as many queued
 SENDERS: Final = 4
-SPAWN: Final = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture
@@ -142,8 +140,8 @@ def test_an_update_and_a_delete_count_at_the_next_mail_in_every_process(
         with create_app(variables, instance_path=tmp_path).app_context():
             alice = make_alice().id
             bring(alice, first.host, PORT, login=("ann", "one"))
-            orders, results = SPAWN.Queue(), SPAWN.Queue()
-            other = SPAWN.Process(target=_send_when_told, args=(variables, str(tmp_path), alice, orders, results))
+            orders, results = CONTEXT.Queue(), CONTEXT.Queue()
+            other = CONTEXT.Process(target=_send_when_told, args=(variables, str(tmp_path), alice, orders, results))
             other.start()
 
             def both() -> list[tuple[bool, str | None]]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -14,6 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from services.message.draft import Sender, draft, serialise
 from services.message.templates import FOLDER, Rendered, render
+from tests.chromium import CHROMIUM, FLAGS
 from utils.env_utils import EXTENSION
 
 RESET_URL = "http://localhost:5000/reset-password?token=Zk3vJ0r2mQ7s9XyT1bWc5dEfGhIjKlMnOpQrStUvWxY"
@@ -29,6 +29,17 @@ VALUES: dict[str, dict[str, Any]] = {
     },
     "password_changed": {
         "changed_at": "20 November 2026 at 14:03 UTC",
+        "forgot_url": "http://localhost:5000/forgot-password",
+    },
+    "second_factor": {
+        "what": "A second factor was added: authenticator app",
+        "changed_at": "20 November 2026 at 14:03 UTC",
+        "forgot_url": "http://localhost:5000/forgot-password",
+    },
+    "new_sign_in": {
+        "browser": "Firefox on Linux",
+        "address": "192.0.2.14",
+        "signed_in_at": "20 November 2026 at 14:03 UTC",
         "forgot_url": "http://localhost:5000/forgot-password",
     },
     "address_changed": {
@@ -277,17 +288,12 @@ def test_a_mail_is_accessible(name: str) -> None:
     assert all(cell.get("scope") == "row" for cell in tags.all("th"))
 
 
-CHROMIUM = Path("/usr/bin/chromium")
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip("Chromium is not installed; run `make services`")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
 

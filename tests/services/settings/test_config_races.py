@@ -4,8 +4,6 @@ A tenth of the figures of the fault plan; all of them with FAULTS=full in the en
 """
 
 import base64
-import multiprocessing
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -26,17 +24,17 @@ from services import audit, email_service
 from services.settings import configs, named
 from tests import postgresql_server
 from tests.conftest import APP_KEY
+from tests.long_run import ALL
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from tests.recording_server import RecordingServer
 from tests.scripted_server import Connection, ScriptedServer
 from utils.errors import Conflict, InvalidInput, NotFound
 
-ALL = os.environ.get("FAULTS") == "full"
 RACES = 100 if ALL else 10
 FLIPS = 200 if ALL else 20
 MAILS_BETWEEN_FLIPS = 10
 PLACE = {"smtp_server": "smtp.example.com", "from_email": "noreply@example.com"}
-SPAWN = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +76,9 @@ class Racer:
 
 @pytest.fixture(scope="module")
 def racers() -> Iterator[list[Racer]]:
-    barrier = SPAWN.Barrier(2, timeout=PATIENCE)
-    pipes = [SPAWN.Pipe() for _ in range(2)]
-    started = [Racer(SPAWN.Process(target=_obey, args=(theirs, barrier)), ours) for ours, theirs in pipes]
+    barrier = CONTEXT.Barrier(2, timeout=PATIENCE)
+    pipes = [CONTEXT.Pipe() for _ in range(2)]
+    started = [Racer(CONTEXT.Process(target=_obey, args=(theirs, barrier)), ours) for ours, theirs in pipes]
     for racer in started:
         racer.process.start()
     yield started

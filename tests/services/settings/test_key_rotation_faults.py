@@ -3,7 +3,6 @@
 `FAULTS=full` makes the kills at all 30 points; otherwise a tenth of them are made.
 """
 
-import multiprocessing
 import os
 import signal
 from multiprocessing.connection import Connection
@@ -21,7 +20,9 @@ from services.settings.fields import parse_change
 from services.settings.key_rotation import Point, Role, SealedRow
 from services.settings.sealing import Condition
 from tests.conftest import APP_KEY
+from tests.long_run import ALL
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from tests.recording_server import RecordingServer
 from tests.rotations import (
     ALL_PASSWORDS,
@@ -39,9 +40,6 @@ from utils.encryption_utils import current_key_id
 
 KILLS = [(point, number) for number in range(1, ROWS + 1) for point in Point]  # 30
 FEW_KILLS = [(Point.WRITTEN, 1), (Point.RECORDED, 3), (Point.COMMITTED, 6)]
-ALL_FAULTS = os.environ.get("FAULTS") == "full"
-
-context = multiprocessing.get_context("spawn")
 
 
 @pytest.fixture(autouse=True)
@@ -64,12 +62,12 @@ def rotate_and_die(environment: Environment, folder: str, point: Point, number: 
         key_rotation.rotate(hear=hear)
 
 
-@pytest.mark.parametrize(("point", "number"), KILLS if ALL_FAULTS else FEW_KILLS)
+@pytest.mark.parametrize(("point", "number"), KILLS if ALL else FEW_KILLS)
 def test_a_rotation_that_is_killed_loses_nothing_and_is_finished_by_the_next(
     environment: Environment, tmp_path: Path, point: Point, number: int
 ) -> None:
     changed = {**environment, "APP_KEY": NEW_KEY, "APP_KEY_PREVIOUS": APP_KEY}
-    doomed = context.Process(target=rotate_and_die, args=(changed, str(tmp_path), point, number))
+    doomed = CONTEXT.Process(target=rotate_and_die, args=(changed, str(tmp_path), point, number))
     doomed.start()
     doomed.join(PATIENCE)
     assert doomed.exitcode == -signal.SIGKILL
@@ -101,14 +99,14 @@ def send_until(environment: Environment, folder: str, enough: Event, ready: Even
 
 
 def test_no_mail_fails_while_keys_are_rotated(environment: Environment, tmp_path: Path) -> None:
-    flips = 40 if ALL_FAULTS else 8
+    flips = 40 if ALL else 8
     with RecordingServer(users={"user1": "s3cret-of-one"}) as server:
         change = {"smtp_server": server.host, "smtp_port": server.port, "use_tls": False, "use_ssl": False}
         login = {"smtp_username": "user1", "smtp_password": "s3cret-of-one"}
         configs.update(1, parse_change({**change, **login}))
-        enough, ready, (here, there) = context.Event(), context.Event(), context.Pipe(duplex=False)
+        enough, ready, (here, there) = CONTEXT.Event(), CONTEXT.Event(), CONTEXT.Pipe(duplex=False)
         both = {**environment, "APP_KEY": NEW_KEY, "APP_KEY_PREVIOUS": APP_KEY}
-        sender = context.Process(target=send_until, args=(both, str(tmp_path), enough, ready, there))
+        sender = CONTEXT.Process(target=send_until, args=(both, str(tmp_path), enough, ready, there))
         sender.start()
         try:
             assert ready.wait(PATIENCE)

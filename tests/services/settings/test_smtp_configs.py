@@ -1,7 +1,6 @@
 """Stored configurations: sealed, bound to their destination, saved whole or not at all."""
 
 import base64
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from services.settings.shown import public_dict
 from services.settings.table import BOUND
 from services.smtp.settings import SmtpSettings
 from tests.patience import PATIENCE
+from tests.processes import CONTEXT
 from utils.env_utils import get_fernet_key
 from utils.errors import Conflict, InvalidInput
 from utils.secret import Secret
@@ -321,10 +321,9 @@ def _race(environment: dict[str, str], folder: str, name: str, go: object, resul
 
 
 def test_of_two_processes_that_save_the_same_version_one_wins(environment: dict[str, str], tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    go, results = context.Barrier(2), context.Queue()
+    go, results = CONTEXT.Barrier(2), CONTEXT.Queue()
     racers = [
-        context.Process(target=_race, args=(environment, str(tmp_path), name, go, results)) for name in ("one", "two")
+        CONTEXT.Process(target=_race, args=(environment, str(tmp_path), name, go, results)) for name in ("one", "two")
     ]
     for racer in racers:
         racer.start()

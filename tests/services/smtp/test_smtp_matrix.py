@@ -4,7 +4,6 @@ The way to the first octet, refused or without an answer, is in test_smtp_client
 """
 
 import gc
-import os
 import ssl
 import time
 from collections.abc import Iterator
@@ -19,12 +18,13 @@ import pytest
 
 from services.smtp.settings import Security
 from tests import certificates
+from tests.long_run import ALL
 from tests.patience import stretched
 from tests.scripted_server import Answer, Connection, ScriptedServer, close, drip, flood, hang, pause, reset
 from tests.smtp_clients import CONTENT, ENVELOPE, client_for, policy
 from utils.errors import DeliveryError, Fault, Misconfigured, OutcomeUnknown, Permanent, Phase, Temporary
 
-TIMES: Final = 5 if os.environ.get("FAULTS") == "full" else 1
+TIMES: Final = 5 if ALL else 1
 AT_ONCE: Final = 8
 PATIENT, IMPATIENT, FAREWELL = 20.0, 1.0, 2.0  # seconds that a session has; what QUIT has of its own
 MEBIBYTE: Final = 1024  # in the units of /proc

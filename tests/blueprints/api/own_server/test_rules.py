@@ -104,7 +104,7 @@ def test_an_older_session_changes_no_stored_password(app: Flask, bob: int) -> No
     visitor.sign_in("bob")
     token = {"X-CSRFToken": visitor.csrf_token("/account")}
     with transaction() as session:
-        session.execute(update(BrowserSession).values(password_seen_at=clock.now() - timedelta(minutes=11)))
+        session.execute(update(BrowserSession).values(proven_at=clock.now() - timedelta(minutes=11)))
     assert visitor.post(SETTINGS, json=OWN, headers=token).status_code == 200  # there was none to change
     answer = visitor.post(SETTINGS, json=OWN, headers=token)
     assert (answer.status_code, answer.get_json().keys()) == (403, {"success", "error"})
