@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults mutants lint format lock audit migrate services benchmark peers package clean
+.PHONY: help run test test-together test-alone faults mutants lint format lock audit migrate services benchmark peers package clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,7 +13,14 @@ run: .venv/runtime .env ## Start the application with its local inbox at http://
 
 test: .venv/development ## Run the whole suite, after the linters
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(MAKE) --no-print-directory --keep-going test-together test-alone
+
+# Four at once share two cores well, since tests wait a lot; those of an end in time have the machine to themselves.
+test-together: .venv/development
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone"
+
+test-alone: .venv/development
+	$(BIN)/python -m pytest -n 2 --dist load -m alone
 
 faults: .venv/development ## Run the races, kills, flips and misbehaving servers in full number (a twentieth of it in test)
 	@rm -f .faults

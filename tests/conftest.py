@@ -25,7 +25,6 @@ from utils.addresses import is_loopback
 
 APP_KEY = "k3y-f0r-t3sts-QmxyZ1vJ8sWd0aBnL7uRt5eHc"
 LONGEST = (
-    "test_stopping.py",
     "test_server_habits.py",
     "test_pages.py",
     "test_no_secrets.py",

@@ -24,6 +24,7 @@ from services.alerts import channels
 from services.personal import templates
 from services.settings import configs
 from services.settings.fields import parse_change
+from tests.long_run import ALL
 from tests.visitors import NEW_PASSWORD, PASSWORD, Visitor, make_alice, visit
 
 # Werkzeug leaves the files of a body that ends too early to the garbage collector.
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 MARK: Final = "C4nary"  # stands in everything that is typed into a password field
-EXAMPLES: Final = settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES: Final = settings(max_examples=100 if ALL else 5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 SERVER: Final = {
     "name": "Primary",

@@ -29,6 +29,7 @@ from tests.running import ROOT
 from tests.scripted_server import ScriptedServer, hang
 from tests.silences import STEPS, Silences, mail_through
 
+pytestmark = pytest.mark.alone
 SECONDS: Final = 8.0
 TOO_SLOW: Final = 2.0  # times as slow as it should be, a machine may not get through what an end takes
 UNKNOWN: Final = (State.TRANSMITTING, State.UNCERTAIN)
@@ -102,7 +103,7 @@ def seconds_to_end(process: "subprocess.Popen[str]", *signals: signal.Signals) -
     began = time.monotonic()
     for number in signals:
         process.send_signal(number)
-    process.wait(PATIENCE)
+    wait_until(lambda: slowness() and process.poll() is not None, "the end")
     return time.monotonic() - began
 
 

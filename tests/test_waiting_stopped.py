@@ -21,11 +21,12 @@ from services.settings import configs
 from services.settings.fields import parse_change
 from tests.live_server import DATABASE, DEVELOPMENT, LiveServer, environment_for, gunicorn, is_served
 from tests.loopback import free_port
-from tests.patience import PATIENCE, stretched, wait_until
+from tests.patience import PATIENCE, slowness, stretched, wait_until
 from tests.running import ROOT
 from tests.scripted_server import ScriptedServer, hang
 from tests.visitors import make_alice
 
+pytestmark = pytest.mark.alone
 SECONDS: Final = 10.0  # in which a stop has ended, on a machine that does little else
 MAIL: Final = {"to": "jane@example.com", "subject": "Now", "text": "Now.", "wait": True}
 
@@ -75,7 +76,7 @@ def state_of(folder: Path) -> list[tuple[str, bool]]:
 def test_a_stop_comes_in_time_and_gives_the_mail_back(waiting: LiveServer) -> None:
     began = time.monotonic()
     waiting.process.send_signal(signal.SIGTERM)
-    waiting.process.wait(PATIENCE)
+    wait_until(lambda: slowness() and waiting.process.poll() is not None, "the end")
     assert time.monotonic() - began < stretched(SECONDS)
     assert state_of(waiting.folder) == [("deferred", True)]
     assert b"Traceback" not in waiting.stderr

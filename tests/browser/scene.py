@@ -78,7 +78,7 @@ class Servers:
         key = server.url, login
         session, since = self._sessions.get(key, (None, 0.0))
         if session is None or time.monotonic() - since > RECENT.total_seconds() / 2:
-            session = session_of(self._browser, server.url, login)
+            session = session_of(self._browser, server.url, login, session)
             self._sessions[key] = session, time.monotonic()
         return session
 

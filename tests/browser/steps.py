@@ -43,9 +43,14 @@ def sign_in(page: Page, login: str = "alice", password: str = PASSWORD) -> None:
     press(page, "Sign in")
 
 
-def session_of(browser: Browser, url: str, login: str = "alice") -> StorageState:
-    """The cookies of somebody who is signed in, for further profiles."""
-    with contextlib.closing(browser.new_context(base_url=url)) as context:
+def session_of(browser: Browser, url: str, login: str = "alice", before: StorageState | None = None) -> StorageState:
+    """The cookies of somebody who is signed in, for further profiles.
+
+    ``before`` are those of an earlier session: it stays the same browser, of which nobody is told again.
+    """
+    with contextlib.closing(browser.new_context(base_url=url, storage_state=before)) as context:
+        for name in ("sealpost_session", "sealpost_pages"):
+            context.clear_cookies(name=name)
         page = context.new_page()
         sign_in(page, login)
         expect(page.get_by_role("button", name="Sign out")).to_be_visible()

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, Final, Literal, cast
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from tests.browser import states_factors, states_sign_on
@@ -79,7 +79,9 @@ def violations(page: Page, only: str | None = None) -> list[str]:
     Frames show emails, in which no script runs, so axe would only wait for an answer out of them.
     """
     options = {"resultTypes": ["violations"], "iframes": False, **({"runOnly": [only]} if only else {})}
-    found: list[dict[str, Any]] = Axe().run(page, options=options).response["violations"]
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    found: list[dict[str, Any]] = page.evaluate("async (how) => (await axe.run(document, how)).violations", options)
     return [f"{rule['id']} at {node['target']}: {node['failureSummary']}" for rule in found for node in rule["nodes"]]
 
 

@@ -65,7 +65,7 @@ def _after(function: str, name: str, **changes: Any) -> Point:
 
 
 POINTS: Final = (
-    _after("services.outbox.promise:_row", "a mail is sealed", most=6),
+    _after("services.outbox.promise:sealed", "a mail is sealed", most=6),
     _after("database.outbox_add_db:add_all", "its row is added, uncommitted", most=6),
     _before("utils.listeners:Listeners.tell", "anybody hears of the commit", most=6),
     _after("services.outbox.promise:enqueue", "its row is committed", most=6),

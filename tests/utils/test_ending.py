@@ -10,6 +10,7 @@ import pytest
 from tests.patience import PATIENCE, stretched
 from tests.running import ROOT
 
+pytestmark = pytest.mark.alone
 BEGIN = """
 import signal, sys, threading, time
 from utils import ending

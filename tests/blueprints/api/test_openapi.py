@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,12 @@ from services.personal import senders
 from services.settings import configs
 from services.settings.fields import parse_change
 from tests.conftest import ADMIN_TOKEN
+from tests.long_run import ALL
 from tests.mails import REFUSAL, attempted, in_state
 from tests.visitors import PASSWORD, Visitor, make_alice, make_bob, visit
 from utils.errors import InvalidInput
 
+EXAMPLES = settings(max_examples=160 if ALL else 8, deadline=None, suppress_health_check=list(HealthCheck))
 CONFIGS = "/api/settings/smtp/configs"
 ONE = CONFIGS + "/{config_id}"
 OPERATIONS = [
@@ -80,6 +83,20 @@ OF_ACCOUNTS = [
 ]
 
 
+@lru_cache
+def document() -> dict[str, Any]:
+    """The same for every application."""
+    return build_document()
+
+
+def operation_of(app: Flask, path: str, method: str) -> Any:
+    """One operation as the document has it; values out of our own source are tried in full runs only."""
+    schema = schemathesis.openapi.from_dict(document())
+    schema.config.analysis.constants.enabled = ALL
+    schema.app = app
+    return schema[path][method]
+
+
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_the_api_answers_whatever_is_sent_as_documented(app: Flask, path: str, method: str) -> None:
     for name in ("One", "Two"):
@@ -87,9 +104,9 @@ def test_the_api_answers_whatever_is_sent_as_documented(app: Flask, path: str, m
     mail_ids = [in_state(state) for state in State]
     attempted(mail_ids[0], **REFUSAL)
     attempted(None, **REFUSAL)
-    operation = schemathesis.openapi.from_wsgi("/api/openapi.json", app)[path][method]
+    operation = operation_of(app, path, method)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @EXAMPLES
     @given(case=operation.as_strategy(), number=sampled_from([1, 2, 3, 2**31 - 1]))
     def check(case: Case[Any], number: int) -> None:
         if "config_id" in case.path_parameters:
@@ -111,9 +128,9 @@ def test_the_api_of_accounts_answers_whatever_is_sent_as_documented(app: Flask, 
     account = make_bob()
     token, _ = api_tokens.create(account.id, "own", scopes=(Scope.SETTINGS, Scope.SEND, Scope.READ))
     senders.add(account.id, "sales@example.org")
-    operation = schemathesis.openapi.from_wsgi("/api/openapi.json", app)[path][method]
+    operation = operation_of(app, path, method)
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @EXAMPLES
     @given(case=operation.as_strategy(), number=sampled_from([1, 2, 2**31 - 1]))
     def check(case: Case[Any], number: int) -> None:
         limiter.storage.reset()  # of as many tests as there are examples the last would be told nothing else
