@@ -59,7 +59,8 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(place: Path) -> dict[str, str]:
-    return run_environment(place / "unused.db", DATABASE_URL="sqlite:///sealpost.db") | {"PYTHONPATH": str(place)}
+    mine = {"PYTHONPATH": str(place), "SEALPOST_HOME": str(place)}
+    return run_environment(place / "unused.db", DATABASE_URL="sqlite:///sealpost.db") | mine
 
 
 def run(place: Path, environment: Mapping[str, str], umask: int, *command: str) -> str:

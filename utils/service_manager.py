@@ -13,6 +13,7 @@ from utils import incidents, numbers
 
 _SIGNS_A_LIMIT: Final = 3  # of life, so that one may be late
 _MICROSECONDS: Final = 1_000_000
+_MOST_MICROSECONDS: Final = 2**64 - 1  # usec_t is unsigned, and half an hour is more than our other numbers hold
 
 
 class _Manager:
@@ -56,7 +57,7 @@ def watch(is_alive: Callable[[], bool]) -> None:
 def _limit() -> float:
     """Within how many seconds a sign of life is wanted (sd_watchdog_enabled(3)); 0: none is."""
     text = os.environ.get("WATCHDOG_USEC", "")
-    return (numbers.whole_number(text) or 0) / _MICROSECONDS
+    return (numbers.whole_number(text, high=_MOST_MICROSECONDS) or 0) / _MICROSECONDS
 
 
 def _tell(state: str) -> None:
