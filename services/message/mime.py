@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from services.message import disposition, headers, html_text, pixel
+from services.message import disposition, headers, pixel
+from utils import late
 from utils.addresses import BIDI_CONTROLS
 
 LONGEST_FILENAME: Final = 255
@@ -86,7 +87,10 @@ def content(
 
 
 def _words_of(html_body: str | None) -> str:
-    return html_text.text_of(html_body) if isinstance(html_body, str) else ""
+    if not isinstance(html_body, str):
+        return ""
+    text: str = late.load("services.message.html_text").text_of(html_body)
+    return text
 
 
 def _rich(html_body: str, attachments: Sequence[Attachment]) -> Entity:

@@ -5,18 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
 from time import monotonic
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
-import dns.exception
-import dns.name
-import dns.rcode
-import dns.rdata
-import dns.rdatatype
-import dns.resolver
-from dns.rdtypes.ANY.MX import MX
-from dns.rdtypes.ANY.TXT import TXT
-from dns.rdtypes.IN.SRV import SRV
-
+from utils import late
 from utils.addresses import ip_literal, parse_name_server
 from utils.log_utils import printable
 from utils.net_guard import IPAddress
@@ -25,6 +16,14 @@ SECONDS: Final = 3.0  # for one question, whatever the name server does
 LONGEST_TEXT: Final = 4096  # characters of one TXT record that are read
 _PAYLOAD: Final = 1232  # octets of UDP that cross every network unfragmented (DNS Flag Day 2020)
 _ONE_TRY: Final = 1.0  # seconds; a lost datagram is asked for again
+
+if TYPE_CHECKING:
+    import dns.name
+    import dns.rdata
+    import dns.resolver
+    from dns.rdtypes.ANY.MX import MX
+    from dns.rdtypes.ANY.TXT import TXT
+    from dns.rdtypes.IN.SRV import SRV
 
 _Found = TypeVar("_Found")
 
@@ -51,7 +50,7 @@ def mx(domain: str, seconds: float = SECONDS, resolver: str = "") -> list[str]:
     does not exist, ``[]``. ``resolver`` is as ``DNS_RESOLVER``: an IP address, with or without a port; empty
     stands for the system's. Raises LookupFailed, at the latest after ``seconds``; so do the others here.
     """
-    records = (cast(MX, record) for record in _ask(domain, "MX", seconds, resolver))
+    records = (cast("MX", record) for record in _ask(domain, "MX", seconds, resolver))
     return [host for _, host in sorted((record.preference, _text(record.exchange)) for record in records)]
 
 
@@ -60,14 +59,14 @@ def srv(name: str, seconds: float = SECONDS, resolver: str = "") -> list[Service
 
     Whoever asks keeps one server for good, so that there is nothing to share out between those of a priority.
     """
-    records = (cast(SRV, record) for record in _ask(name, "SRV", seconds, resolver))
+    records = (cast("SRV", record) for record in _ask(name, "SRV", seconds, resolver))
     ranked = sorted((record.priority, -record.weight, _text(record.target), record.port) for record in records)
     return [Service(host, port) for _, _, host, port in ranked]
 
 
 def txt(name: str, seconds: float = SECONDS, resolver: str = "") -> list[str]:
     """The TXT records of a name, sorted, each with its strings joined (RFC 7208 3.3), free of control characters."""
-    records = (cast(TXT, record) for record in _ask(name, "TXT", seconds, resolver))
+    records = (cast("TXT", record) for record in _ask(name, "TXT", seconds, resolver))
     return sorted(printable(b"".join(record.strings).decode("utf-8", "replace"), LONGEST_TEXT) for record in records)
 
 
@@ -99,13 +98,14 @@ def exists(name: str, seconds: float = SECONDS, resolver: str = "") -> bool:
     return _answer(name, "MX", seconds, resolver) is not None
 
 
-def _ask(name: str, kind: str, seconds: float, resolver: str) -> Iterator[dns.rdata.Rdata]:
+def _ask(name: str, kind: str, seconds: float, resolver: str) -> "Iterator[dns.rdata.Rdata]":
     answer = _answer(name, kind, seconds, resolver)
     return iter(answer.rrset or ()) if answer else iter(())
 
 
-def _answer(name: str, kind: str, seconds: float, resolver: str) -> dns.resolver.Answer | None:
+def _answer(name: str, kind: str, seconds: float, resolver: str) -> "dns.resolver.Answer | None":
     """The answer, empty if the name has no such record; None if there is no such name."""
+    dns = _dnspython()
     try:
         asked = dns.name.from_text(name, idna_codec=dns.name.IDNA_2008)
         resolve = partial(_resolver(resolver).resolve, search=False, raise_on_no_answer=False)
@@ -122,8 +122,8 @@ def _answer(name: str, kind: str, seconds: float, resolver: str) -> dns.resolver
         raise LookupFailed(f"The DNS server's answer for {printable(name)} cannot be read.") from None
 
 
-def _resolver(address: str) -> dns.resolver.Resolver:
-    made = dns.resolver.Resolver(configure=not address)
+def _resolver(address: str) -> "dns.resolver.Resolver":
+    made: dns.resolver.Resolver = _dnspython().resolver.Resolver(configure=not address)
     if address:
         host, port = parse_name_server(address)
         made.nameservers = [host]
@@ -133,13 +133,18 @@ def _resolver(address: str) -> dns.resolver.Resolver:
     return made
 
 
-def _reason(error: dns.resolver.NoNameservers) -> str:
+def _reason(error: "dns.resolver.NoNameservers") -> str:
     """What the last server asked said: a response code like SERVFAIL, or that it could not be reached."""
     *_, (_, _, _, _, response) = error.kwargs["errors"] or [(None, None, None, None, None)]
-    return dns.rcode.to_text(response.rcode()) if response else "it cannot be reached"
+    return _dnspython().rcode.to_text(response.rcode()) if response else "it cannot be reached"
 
 
-def _text(name: dns.name.Name) -> str:
+def _dnspython() -> Any:  # noqa: ANN401 - a package, with all parts that are asked for here
+    late.load("dns.resolver")
+    return late.load("dns")
+
+
+def _text(name: "dns.name.Name") -> str:
     return printable(name.to_text().lower().rstrip("."), 255) or "."
 
 

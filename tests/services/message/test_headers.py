@@ -18,7 +18,8 @@ SAFE: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*
 ADDRESS: Final = "jane@example.com"
 
 NAME: Final = st.sampled_from(["X", "Subject", "Reply-To", "X-Quite-A-Long-Name-Of-38-Characters-O"])
-PLAIN_TEXT: Final = st.lists(st.text("abcdefgh.", min_size=1, max_size=40), min_size=1, max_size=12).map(" ".join)
+# No word is too long for a line of its own, beside the longest name: a field begins on the line of its name.
+PLAIN_TEXT: Final = st.lists(st.text("abcdefgh.", min_size=1, max_size=36), min_size=1, max_size=12).map(" ".join)
 MOSTLY_ASCII: Final = st.lists(
     st.sampled_from(["a", "b", " ", "?", "=", "ü", "é", "日", "🦦", "hello", "_", "xyzxyz"]), min_size=1, max_size=120
 ).map("".join)
@@ -58,7 +59,6 @@ def test_plain_text_is_folded_at_spaces_into_lines_as_long_as_is_usual(name: str
     field = headers.unstructured(name, text)
     lines = field.split("\r\n")
     assert field.replace("\r\n", "") == f"{name}: {text}"
-    assert max(map(len, lines)) <= LINE or any(" " not in line.strip() for line in lines)
     assert all(len(line) <= LINE for line in lines)
     assert is_as_full_as_can_be(lines)
 
