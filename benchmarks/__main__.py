@@ -11,7 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks import rows_accounts, rows_durable, rows_gateway, rows_memory, rows_search, rows_sending
+from benchmarks import (
+    rows_accounts,
+    rows_durable,
+    rows_gateway,
+    rows_memory,
+    rows_pages,
+    rows_promise,
+    rows_search,
+    rows_sending,
+)
 from benchmarks.databases import POSTGRESQL, SQLITE
 from benchmarks.results import Result, table
 from benchmarks.series import Effort
@@ -28,12 +37,16 @@ ROWS: Final[dict[str, Callable[[Effort], Result]]] = {
     "request-20ms": rows_sending.far_request,
     "durable-sqlite": partial(rows_durable.durable, SQLITE),
     "durable-postgresql": partial(rows_durable.durable, POSTGRESQL),
+    "promise-sqlite": partial(rows_promise.promises, SQLITE),
+    "promise-postgresql": partial(rows_promise.promises, POSTGRESQL),
     "growth-sqlite": partial(rows_durable.growth, SQLITE),
     "growth-postgresql": partial(rows_durable.growth, POSTGRESQL),
     "accounts-sqlite": partial(rows_accounts.accounts, SQLITE),
     "accounts-postgresql": partial(rows_accounts.accounts, POSTGRESQL),
     "search-sqlite": partial(rows_search.search, SQLITE),
     "search-postgresql": partial(rows_search.search, POSTGRESQL),
+    "pages-sqlite": partial(rows_pages.pages, SQLITE),
+    "pages-postgresql": partial(rows_pages.pages, POSTGRESQL),
     "gateway": rows_gateway.gateway_speed,
     "gateway-memory": rows_gateway.gateway_memory,
     "worker-memory": rows_memory.worker_memory,

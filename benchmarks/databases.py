@@ -1,11 +1,12 @@
 """Databases for the measurements, on this machine's disk and with fsync: each side has one of its own."""
 
 import secrets
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 
@@ -14,6 +15,15 @@ from tests import postgresql_server
 
 SQLITE: Final = "SQLite"
 POSTGRESQL: Final = "PostgreSQL"
+
+
+def bare(url: str) -> Any:  # noqa: ANN401 - a connection of either driver
+    """A connection of the driver's own, which commits when it is told to; it reads what others have committed."""
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+    return psycopg.connect(url)
 
 
 @contextmanager

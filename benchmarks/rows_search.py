@@ -50,7 +50,7 @@ def search(engine: str, effort: Effort) -> Result:
         opened(environment(_NOWHERE, Path(name), new()), Path(name)),
     ):
         upgrade()
-        began = _filled(rows)
+        began = filled(rows)
         found = {told: _milliseconds(searching.find, wanted) for told, wanted in _filters(began)}
         counted = {told: _milliseconds(searching.count, wanted) for told, wanted in _filters(began)}
     figures = {
@@ -104,7 +104,7 @@ def _told(each: tuple[str, Any]) -> str:
     return f"{name} {'/'.join(value) if isinstance(value, tuple) else value}"
 
 
-def _filled(rows: int) -> datetime:
+def filled(rows: int) -> datetime:
     """Write so many emails of the last 30 days; when the first was queued."""
     with transaction() as session:
         key = address_key.find_or_make(session)
