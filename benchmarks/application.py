@@ -18,11 +18,14 @@ from services.settings.fields import parse_change
 
 
 @contextmanager
-def application(target: Target, database: str = "") -> Iterator[Flask]:
-    """The application, inside its context; without a URL on SQLite in a directory that goes with it."""
+def application(target: Target, database: str = "", **variables: str) -> Iterator[Flask]:
+    """The application, inside its context; without a URL on SQLite in a directory that goes with it.
+
+    ``variables`` are of its environment, where they are to be others.
+    """
     with tempfile.TemporaryDirectory(prefix="sealpost-benchmark-") as name:
         folder = Path(name)
-        with opened(environment(target, folder, database), folder) as app:
+        with opened(environment(target, folder, database) | variables, folder) as app:
             upgrade()
             configs.save(parse_change(configuration(target)), actor="benchmark")
             yield app

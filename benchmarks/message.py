@@ -21,3 +21,6 @@ class Target:
     username: str = ""
     password: str = ""
     ca_file: str = ""
+
+
+NOWHERE: Final = Target(host="127.0.0.1", port=25)  # for what sends nothing

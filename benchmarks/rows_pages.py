@@ -1,37 +1,25 @@
 """How long pages take at the server while the mail log has very many emails: for one visitor, and for eight at once."""
 
 import statistics
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
 from flask import Flask
-from flask_migrate import upgrade
 
-from benchmarks.application import environment, opened
+from benchmarks.application import application
 from benchmarks.databases import databases
-from benchmarks.message import Target
+from benchmarks.message import NOWHERE
 from benchmarks.results import Goal, Result
 from benchmarks.rows_search import ROWS, filled
 from benchmarks.series import Effort
-from services.settings import configs
-from services.settings.fields import parse_change
 from tests.visitors import Visitor, make_alice, visit
 
 PAGES: Final = "/emails", "/settings/smtp", "/login"
 VISITORS: Final = 8
 VISITS: Final = 200  # of each page
 MOST_MS: Final = {"median": 10.0, "99 %": 50.0}
-_NOWHERE: Final = Target(host="127.0.0.1", port=25)
-_CONFIGURATION: Final = {
-    "name": "Primary",
-    "is_active": True,
-    "smtp_server": "127.0.0.1",
-    "from_email": "a@example.com",
-}
 
 
 def pages(engine: str, effort: Effort) -> Result:
@@ -39,14 +27,8 @@ def pages(engine: str, effort: Effort) -> Result:
     rows = ROWS if effort.is_full else ROWS // 20
     figures: dict[str, float] = {}
     goals = []
-    with (
-        databases(engine) as new,
-        tempfile.TemporaryDirectory(prefix="sealpost-benchmark-") as name,
-        opened({**environment(_NOWHERE, Path(name), new()), "APP_ENV": "development"}, Path(name)) as app,
-    ):
-        upgrade()
+    with databases(engine) as new, application(NOWHERE, new(), APP_ENV="development") as app:
         filled(rows)
-        configs.create(parse_change(_CONFIGURATION))
         make_alice(is_admin=True)
         for page in PAGES:
             alone, together = _visits(app, page, 1), _visits(app, page, VISITORS)

@@ -1,18 +1,14 @@
 """What a promise costs: ``queue_email`` in one's own transaction, beside inserting the very same rows by the driver."""
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
-from flask_migrate import upgrade
-
-from benchmarks.application import environment, opened
+from benchmarks.application import application
 from benchmarks.databases import bare, databases
-from benchmarks.message import HTML, SUBJECT, TEXT, TO, Target
+from benchmarks.message import HTML, NOWHERE, SUBJECT, TEXT, TO
 from benchmarks.results import Goal, Result
 from benchmarks.series import Effort
 from database import outbox_add_db
@@ -21,24 +17,15 @@ from services import email_service
 from services.message.draft import draft
 from services.outbox import promise
 from services.outbox.promise import Terms
-from services.settings import configs, route
-from services.settings.fields import parse_change
+from services.settings import route
 
 Parameters = dict[str, object] | tuple[object, ...]
 SIZES: Final = 1, 100
-_NOWHERE: Final = Target(host="127.0.0.1", port=25)
-_CONFIGURATION: Final = {"smtp_server": "127.0.0.1", "from_email": "shop@example.com"}
 
 
 def promises(engine: str, effort: Effort) -> Result:
     """Microseconds an email, in transactions of one and of a hundred; composing and sealing stand beside it."""
-    with (
-        databases(engine) as new,
-        tempfile.TemporaryDirectory(prefix="sealpost-benchmark-") as name,
-        opened(environment(_NOWHERE, Path(name), database := new()), Path(name)),
-    ):
-        upgrade()
-        configs.create(parse_change({"name": "Primary", "is_active": True, **_CONFIGURATION}))
+    with databases(engine) as new, application(NOWHERE, database := new()):
         figures: dict[str, float] = {}
         goals = []
         for size in SIZES:

@@ -3,21 +3,18 @@
 import random
 import secrets
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import combinations
-from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from flask_migrate import upgrade
 from sqlalchemy import insert
 
-from benchmarks.application import environment, opened
+from benchmarks.application import application
 from benchmarks.databases import databases
-from benchmarks.message import Target
+from benchmarks.message import NOWHERE
 from benchmarks.results import Goal, Result
 from benchmarks.series import Effort
 from database.engine import db, transaction
@@ -33,7 +30,6 @@ from utils import clock
 ROWS: Final = 1_000_000
 ROWS_A_COMMIT: Final = 10_000
 MOST_MS: Final = 50.0
-_NOWHERE: Final = Target(host="127.0.0.1", port=25)
 _LEFT: Final = "Left (left.example.com:587)"
 _RIGHT: Final = "Right (right.example.com:587)"
 
@@ -44,12 +40,7 @@ def search(engine: str, effort: Effort) -> Result:
     Nothing that is of the one half is of the other, so that pairs of them find nothing among as many as there can be.
     """
     rows = ROWS if effort.is_full else ROWS // 20
-    with (
-        databases(engine) as new,
-        tempfile.TemporaryDirectory(prefix="sealpost-benchmark-") as name,
-        opened(environment(_NOWHERE, Path(name), new()), Path(name)),
-    ):
-        upgrade()
+    with databases(engine) as new, application(NOWHERE, new()):
         began = filled(rows)
         found = {told: _milliseconds(searching.find, wanted) for told, wanted in _filters(began)}
         counted = {told: _milliseconds(searching.count, wanted) for told, wanted in _filters(began)}

@@ -4,11 +4,12 @@ A wait is for an event, and PATIENCE only ends the wait for one that never comes
 (a time-out, a lease, a bound) is ``stretched``: on a machine that is busy, everything around it takes longer, too.
 """
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from services.worker.lease import Pace
 
@@ -58,6 +59,11 @@ def wait_until(holds: Callable[[], object], what: str = "it") -> None:
     while not holds():
         assert time.monotonic() < end, f"{what} did not come"
         time.sleep(_LOOK_SECONDS)
+
+
+def wait_until_ended(process: "subprocess.Popen[Any]") -> None:
+    """Wait for a process whose end has its time, and see meanwhile how slow this machine is."""
+    wait_until(lambda: slowness() and process.poll() is not None, "the end")
 
 
 def _measured() -> float:

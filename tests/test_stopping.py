@@ -23,7 +23,7 @@ from tests.live_server import DEVELOPMENT, environment_for, gunicorn, is_served
 from tests.loopback import free_port, full_port
 from tests.mails import queued
 from tests.outbox import row_of
-from tests.patience import PATIENCE, slowness, stretched, wait_until
+from tests.patience import PATIENCE, slowness, stretched, wait_until, wait_until_ended
 from tests.redis_server import RedisServer
 from tests.running import ROOT
 from tests.scripted_server import ScriptedServer, hang
@@ -103,7 +103,7 @@ def seconds_to_end(process: "subprocess.Popen[str]", *signals: signal.Signals) -
     began = time.monotonic()
     for number in signals:
         process.send_signal(number)
-    wait_until(lambda: slowness() and process.poll() is not None, "the end")
+    wait_until_ended(process)
     return time.monotonic() - began
 
 

@@ -21,7 +21,7 @@ from services.settings import configs
 from services.settings.fields import parse_change
 from tests.live_server import DATABASE, DEVELOPMENT, LiveServer, environment_for, gunicorn, is_served
 from tests.loopback import free_port
-from tests.patience import PATIENCE, slowness, stretched, wait_until
+from tests.patience import PATIENCE, stretched, wait_until, wait_until_ended
 from tests.running import ROOT
 from tests.scripted_server import ScriptedServer, hang
 from tests.visitors import make_alice
@@ -76,7 +76,7 @@ def state_of(folder: Path) -> list[tuple[str, bool]]:
 def test_a_stop_comes_in_time_and_gives_the_mail_back(waiting: LiveServer) -> None:
     began = time.monotonic()
     waiting.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: slowness() and waiting.process.poll() is not None, "the end")
+    wait_until_ended(waiting.process)
     assert time.monotonic() - began < stretched(SECONDS)
     assert state_of(waiting.folder) == [("deferred", True)]
     assert b"Traceback" not in waiting.stderr
