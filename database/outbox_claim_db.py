@@ -35,6 +35,7 @@ from database.driver import Driver
 from database.engine import changed
 from database.outbox_db import (
     IN_HAND,
+    IN_TURNS,
     IS_HELD,
     IS_IN_HAND,
     IS_URGENT,
@@ -44,6 +45,7 @@ from database.outbox_db import (
     Recipient,
     State,
     among,
+    literally,
 )
 from database.prepared import Prepared
 
@@ -126,15 +128,15 @@ _LEASED: Final = {
     "lease_until": bindparam("until"),
     "leased_by": bindparam("worker"),
 }
-_IS_WANTED: Final = _C.priority == bindparam("wanted")
 _CLAIM_URGENT: Final = _claim(1, IS_URGENT)
-_OF_SYSTEM: Final = and_(_IS_WANTED, _C.account_id.is_(None))
-_CLAIM_OF_SYSTEM: Final = _claim(GROUP, _OF_SYSTEM)
+_OF_SYSTEM: Final = {each: and_(_C.priority == literally(each), _C.account_id.is_(None)) for each in IN_TURNS}
+_CLAIM_OF_SYSTEM: Final = {each: _claim(GROUP, whose) for each, whose in _OF_SYSTEM.items()}
 # They are of no account; only by naming that does PostgreSQL know the index, and SQLite takes twice as long for it.
-_CLAIM_OF_SYSTEM_ON_POSTGRESQL: Final = _claim(GROUP, _OF_SYSTEM, _C.account_id)
+_ON_POSTGRESQL: Final = {each: _claim(GROUP, whose, _C.account_id) for each, whose in _OF_SYSTEM.items()}
 _ACCOUNT: Final = bindparam("account", type_=Integer)
 _IS_FREE: Final = ~outbox_turn_db.is_taken(_ACCOUNT, bindparam("now", type_=_C.due_at.type))
-_CLAIM_OF_ACCOUNT: Final = _claim(GROUP, and_(_IS_WANTED, _C.account_id == _ACCOUNT, _IS_FREE))
+_IS_THEIRS: Final = and_(_C.account_id == _ACCOUNT, _IS_FREE)
+_CLAIM_OF_ACCOUNT: Final = {each: _claim(GROUP, and_(_C.priority == literally(each), _IS_THEIRS)) for each in IN_TURNS}
 # Of two that claim at once neither sees what the other takes. Who is second passes the account over, and waits for
 # nobody; said before the claim, which then sees all that the first has committed.
 _LOCK: Final = func.pg_try_advisory_xact_lock(literal_column(str(CLAIMS_OF_ACCOUNTS), Integer), _ACCOUNT)
@@ -192,14 +194,14 @@ def claim(driver: Driver, priority: Priority, account_id: int | None, terms: Lea
 
     None of an account that has a server of its own while a worker has another group of it.
     """
-    values = {**terms._asdict(), "wanted": priority}
+    values: dict[str, Any] = terms._asdict()
     is_sqlite = driver.dialect.name == "sqlite"
     if account_id is None:
-        rows = (_CLAIM_OF_SYSTEM if is_sqlite else _CLAIM_OF_SYSTEM_ON_POSTGRESQL).rows(driver, values)
+        rows = (_CLAIM_OF_SYSTEM if is_sqlite else _ON_POSTGRESQL)[priority].rows(driver, values)
     else:
         values["account"] = account_id
         is_ours = is_sqlite or _TAKE_ACCOUNT.rows(driver, values)[0][0]
-        rows = _CLAIM_OF_ACCOUNT.rows(driver, values) if is_ours else []
+        rows = _CLAIM_OF_ACCOUNT[priority].rows(driver, values) if is_ours else []
     return sorted([Claim(*row) for row in rows], key=lambda mail: (mail.due_at, mail.id))
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     ColumnExpressionArgument,
     LargeBinary,
     SmallInteger,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    literal_column,
     select,
     text,
     update,
@@ -154,6 +156,11 @@ def among(*states: State) -> TextClause:
     Without IN: SQLite would build a table of what stands there, for each index and each row that changes.
     """
     return text("({})".format(" OR ".join(f"state = '{state}'" for state in states)))
+
+
+def literally(priority: Priority) -> ColumnElement[int]:
+    """The priority as it stands in a statement: for a value that may be a partial index's, SQLite plans every time."""
+    return literal_column(str(int(priority)), SmallInteger)
 
 
 IS_WAITING = among(*WAITING)

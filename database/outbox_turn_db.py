@@ -25,7 +25,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from database.driver import Driver
 from database.engine import Base
-from database.outbox_db import IN_TURNS, IS_IN_HAND, IS_URGENT, IS_WAITING, OutboxMail, Priority
+from database.outbox_db import IN_TURNS, IS_IN_HAND, IS_URGENT, IS_WAITING, OutboxMail, Priority, literally
 from database.prepared import Prepared
 from database.smtp_db import ACTIVE_IN_SCOPE, SmtpConfig
 from database.types import UtcDateTime
@@ -89,33 +89,44 @@ def _accounts(priority: object, after: object) -> CTE:
     return walk.union_all(select(_next_account(priority, walk.c.account)).where(walk.c.account.is_not(None)))
 
 
-_walk: Final = _accounts(bindparam("wanted", type_=Integer), bindparam("after", type_=Integer))
-_WANTED_OF_IT: Final = _C.priority == bindparam("wanted", type_=Integer), _C.account_id == _walk.c.account
-_IS_DUE: Final = _first_due(*_WANTED_OF_IT).scalar_subquery() <= bindparam("now", type_=_C.due_at.type)
-_RESTS: Final = exists().where(
-    OutboxRest.account_id == _walk.c.account, OutboxRest.until > bindparam("now", type_=_C.due_at.type)
-)
-_IS_TAKEN: Final = is_taken(_walk.c.account, bindparam("now", type_=_C.due_at.type))
-_DUE_ACCOUNTS: Final = Prepared(
-    select(_walk.c.account)
-    .where(_walk.c.account.is_not(None), _IS_DUE, ~_RESTS, ~_IS_TAKEN)
-    .limit(bindparam("most", type_=Integer)),
-    [_C.account_id],
-)
-_WAITING_ACCOUNTS: Final = Prepared(
-    select(_walk.c.account).where(_walk.c.account.is_not(None)).limit(bindparam("most", type_=Integer)), [_C.account_id]
-)
+_NOW: Final = bindparam("now", type_=_C.due_at.type)
+_MOST: Final = bindparam("most", type_=Integer)
+
+
+def _walked(priority: Priority) -> CTE:
+    return _accounts(literally(priority), bindparam("after", type_=Integer))
+
+
+def _first_of(priority: Priority, walk: CTE) -> ScalarSelect[datetime]:
+    """When the first mail of an account that was found is due."""
+    return _first_due(_C.priority == literally(priority), _C.account_id == walk.c.account).scalar_subquery()
+
+
+def _due_accounts_of(priority: Priority) -> Prepared:
+    walk = _walked(priority)
+    rests = exists().where(OutboxRest.account_id == walk.c.account, OutboxRest.until > _NOW)
+    due = select(walk.c.account).where(walk.c.account.is_not(None), _first_of(priority, walk) <= _NOW, ~rests)
+    return Prepared(due.where(~is_taken(walk.c.account, _NOW)).limit(_MOST), [_C.account_id])
+
+
+def _waiting_accounts_of(priority: Priority) -> Prepared:
+    walk = _walked(priority)
+    return Prepared(select(walk.c.account).where(walk.c.account.is_not(None)).limit(_MOST), [_C.account_id])
+
+
+_DUE_ACCOUNTS: Final = {each: _due_accounts_of(each) for each in IN_TURNS}
+_WAITING_ACCOUNTS: Final = {each: _waiting_accounts_of(each) for each in IN_TURNS}
 
 
 def due_accounts(driver: Driver, priority: Priority, *, after: int, most: int, now: datetime) -> list[int]:
     """The next accounts behind ``after`` with mail of this priority that is due and that may be claimed just now."""
-    values = {"wanted": priority, "after": after, "most": most, "now": now}
-    return sorted(row[0] for row in _DUE_ACCOUNTS.rows(driver, values))
+    values = {"after": after, "most": most, "now": now}
+    return sorted(row[0] for row in _DUE_ACCOUNTS[priority].rows(driver, values))
 
 
 def has_more_than(driver: Driver, priority: Priority, few: int) -> bool:
     """Whether mail of more accounts than that waits, due or not."""
-    return len(_WAITING_ACCOUNTS.rows(driver, {"wanted": priority, "after": 0, "most": few + 1})) > few
+    return len(_WAITING_ACCOUNTS[priority].rows(driver, {"after": 0, "most": few + 1})) > few
 
 
 def oldest_due(session: Session, moment: datetime) -> datetime | None:
@@ -136,8 +147,8 @@ def oldest_dues(session: Session, moment: datetime) -> dict[Priority, datetime]:
 
 def _first_dues(session: Session, priority: Priority, moment: datetime) -> list[datetime | None]:
     """When the first mail of the system, and of each account, is due."""
-    system = session.scalar(_first_of_system(), {"wanted": priority})
-    theirs = session.execute(_first_of_accounts(), {"wanted": priority, "after": 0, "now": moment})
+    system = session.scalar(_first_of_system(priority))
+    theirs = session.execute(_first_of_accounts(priority), {"after": 0, "now": moment})
     return [system, *(max(due, until) if until else due for due, until in theirs)]
 
 
@@ -148,17 +159,18 @@ def _first_urgent() -> Select[datetime]:
 
 
 @cache
-def _first_of_system() -> Select[datetime]:
-    return _first_due(_WANTED_OF_IT[0], _C.account_id.is_(None))
+def _first_of_system(priority: Priority) -> Select[datetime]:
+    return _first_due(_C.priority == literally(priority), _C.account_id.is_(None))
 
 
 @cache
-def _first_of_accounts() -> Select[datetime, datetime | None]:
+def _first_of_accounts(priority: Priority) -> Select[datetime, datetime | None]:
+    walk = _walked(priority)
     return (
-        select(_first_due(*_WANTED_OF_IT).scalar_subquery(), OutboxRest.until)
-        .select_from(_walk)
-        .outerjoin(OutboxRest, OutboxRest.account_id == _walk.c.account)
-        .where(_walk.c.account.is_not(None), ~_IS_TAKEN)
+        select(_first_of(priority, walk), OutboxRest.until)
+        .select_from(walk)
+        .outerjoin(OutboxRest, OutboxRest.account_id == walk.c.account)
+        .where(walk.c.account.is_not(None), ~is_taken(walk.c.account, _NOW))
     )
 
 
