@@ -80,10 +80,11 @@ def _turn_to_write(seconds: float = _BUSY_SECONDS) -> Iterator[None]:
 
     The file's own lock still decides between processes.
     """
-    if db.engine.dialect.name != "sqlite":
+    engine = db.engine
+    if engine.dialect.name != "sqlite":
         yield
         return
-    lock = _writers.setdefault(db.engine, Lock())
+    lock = _writers.get(engine) or _writers.setdefault(engine, Lock())
     if not lock.acquire(timeout=seconds):
         raise OperationalError("BEGIN IMMEDIATE", None, sqlite3.OperationalError("database is locked"))
     try:
@@ -112,8 +113,9 @@ def transaction(*, durable: bool = True, is_spare: bool = False) -> Iterator[Ses
 def driver_transaction(*, durable: bool = True) -> Iterator[Driver]:
     """As ``transaction``, on the driver's own connection: for what is written for every mail."""
     options = {"sealpost_writes": True, "sealpost_durable": durable}
-    with _turn_to_write(), driver_path.connected(db.engine, **options) as driver:
-        if driver_path.is_taken(db.engine):  # else the first statement says it, see _begin
+    engine = db.engine
+    with _turn_to_write(), driver_path.connected(engine, **options) as driver:
+        if driver_path.is_taken(engine):  # else the first statement says it, see _begin
             for statement in _beginning(driver.dialect, driver.info, durable=durable):
                 driver.run(statement)
         yield driver

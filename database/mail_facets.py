@@ -6,6 +6,7 @@ settled mail cost nothing before that, and each only where a mail has the thing.
 """
 
 import hashlib
+from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import BigInteger, Index, String, Text, TextClause, text
@@ -56,6 +57,7 @@ class MailFacets:
     tag: Mapped[str | None] = mapped_column(String(LONGEST_TAG))
 
 
+@lru_cache(maxsize=1024)  # there are few servers, and each mail names one
 def key_of(label: str) -> int:
     """The number that stands for a name which is no secret: that of a server, or a Message-ID."""
     return number_of(hashlib.sha256(label.encode(errors="replace")).digest())

@@ -159,6 +159,7 @@ _FENCE: Final = Prepared(
     [_C.id],
 )
 # Bound names may not be a column's.
+_TO_NAMES: Final = [f"to_{name}" for name in Settlement._fields]
 _TO: Final[dict[str, BindParameter[Any]]] = {
     name: bindparam(f"to_{name}", type_=_C[name].type if name in _C else None) for name in Settlement._fields
 }
@@ -226,7 +227,7 @@ def settle(driver: Driver, settlements: Iterable[Settlement]) -> None:
     """Write what became of mails that are still in hand, or that nobody has taken up since; nothing for the others."""
     # In one order, so that no two wait for each other.
     in_order = sorted(settlements, key=lambda settlement: settlement.mail)
-    _SETTLE.run(driver, [{f"to_{name}": value for name, value in each._asdict().items()} for each in in_order])
+    _SETTLE.run(driver, [dict(zip(_TO_NAMES, each, strict=True)) for each in in_order])
 
 
 def renew(session: Session, token: str, ids: Sequence[int], until: datetime) -> int:

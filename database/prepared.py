@@ -40,12 +40,17 @@ class _Compiled(NamedTuple):
 
 
 class Prepared:
-    """A statement of fixed shape (no list that grows with its values), and the ``columns`` of its rows."""
+    """A statement of fixed shape (no list that grows with its values), and the ``columns`` of its rows.
 
-    def __init__(self, statement: ClauseElement, columns: Sequence[Column[Any]] = ()) -> None:
+    One that ``keeps`` makes Python's values only of rows that are not those of the last time: for what hardly changes.
+    """
+
+    def __init__(self, statement: ClauseElement, columns: Sequence[Column[Any]] = (), *, keeps: bool = False) -> None:
         self._statement: Final = statement
         self._columns: Final = columns
         self._compiled: Final[dict[str, _Compiled]] = {}
+        self._keeps: Final = keeps
+        self._kept: tuple[Sequence[tuple[Any, ...]], list[tuple[Any, ...]]] = [], []
 
     def run(self, driver: Driver, values: Sequence[Values]) -> None:
         """Execute it for each of many sets of values; for none the database is not asked."""
@@ -67,11 +72,17 @@ class Prepared:
         with _told_as_sqlalchemy_does():
             parameters = compiled.parameters(values)
         found = driver.rows(compiled.sql, parameters)
+        before, as_before = self._kept
+        if self._keeps and found == before:
+            return as_before
         with _told_as_sqlalchemy_does():
-            return [
+            rows = [
                 tuple([work(value) if work else value for work, value in zip(compiled.results, row, strict=True)])
                 for row in found
             ]
+        if self._keeps:
+            self._kept = found, rows
+        return rows
 
     def _in(self, dialect: Dialect) -> _Compiled:
         # Two threads may compile it at once: to the same, so no lock is taken for every mail.

@@ -110,7 +110,9 @@ _TABLE = cast(Table, SmtpConfig.__table__)
 _WITH_HEALTH: Final = and_(health_db.TABLE.c.config_id == _TABLE.c.id, health_db.IS_QUIET)
 _COLUMNS: Final = (*_TABLE.c, *health_db.QUIET)
 _ACTIVE_VALUES = Prepared(
-    select(*_COLUMNS).select_from(outerjoin(_TABLE, health_db.TABLE, _WITH_HEALTH)).where(*_ACTIVE), list(_COLUMNS)
+    select(*_COLUMNS).select_from(outerjoin(_TABLE, health_db.TABLE, _WITH_HEALTH)).where(*_ACTIVE),
+    list(_COLUMNS),
+    keeps=True,
 )
 _Values = namedtuple("_Values", _TABLE.c.keys())  # type: ignore[misc]
 _WHO: Final = tuple(

@@ -14,6 +14,7 @@ def partial_index(name: str, *columns: str, where: TextClause, unique: bool = Fa
     return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
+_WITHOUT_ZONE: Final = len("1970-01-01 00:00:00.000000")
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,8 +37,8 @@ class UtcDateTime(TypeDecorator[datetime]):
                 return None
             if value.tzinfo is None:
                 raise ValueError("a moment without a time zone")
-            moment = value.astimezone(UTC)
-            return moment.isoformat(" ", "microseconds").removesuffix("+00:00") if is_text else moment
+            moment = value if value.tzinfo is UTC else value.astimezone(UTC)
+            return moment.isoformat(" ", "microseconds")[:_WITHOUT_ZONE] if is_text else moment
 
         return write
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from flask import current_app, has_app_context
+from flask import current_app
 from sqlalchemy.orm import Session, scoped_session
 
 from database import joined_session
@@ -31,6 +31,7 @@ from services.outbox.template_mail import reset_url
 from services.settings import personal_route, route
 from services.settings.rules import message_id_domain
 from services.smtp.settings import Security, SmtpSettings
+from utils import application
 from utils.env_utils import EXTENSION, currency_before
 from utils.log_utils import printable
 
@@ -318,9 +319,10 @@ def queue_template(
 
 def _need_application(name: str) -> None:
     """Say what a script has forgotten, before something deeper says it less clearly. Raises RuntimeError."""
-    if not has_app_context():
+    found = application.extensions()
+    if found is None:
         raise RuntimeError(f"{name} needs the application: call it in a view, or inside `with app.app_context():`")
-    if EXTENSION not in current_app.extensions:
+    if EXTENSION not in found:
         raise RuntimeError(
             f"{name} needs Sealpost’s application, and the current one is {current_app.name}: call it inside "
             "`with sealpost_context():` (docs/embedding.md)"

@@ -43,6 +43,7 @@ def current_key_id() -> str:
     return key_id_of(get_fernet_key())
 
 
+@lru_cache(maxsize=16)
 def key_id_of(fernet_key: bytes) -> str:
     return hashlib.sha256(b"kid|" + fernet_key).hexdigest()[:8]
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from flask import current_app, has_app_context
-
 from utils import (
     allowed_places,
+    application,
     env_file,
     env_names,
     env_urls,
@@ -277,10 +276,11 @@ def _settings(env: Reader, email: Mapping[str, str], email_fault: str, doubts: l
 
 def get_settings() -> Settings:
     """The application's settings, or the environment's outside an application."""
-    if has_app_context():
-        settings: Settings = current_app.extensions[EXTENSION]
-        return settings
-    return _environment_settings()
+    extensions = application.extensions()
+    if extensions is None:
+        return _environment_settings()
+    settings: Settings = extensions[EXTENSION]
+    return settings
 
 
 def get_fernet_key() -> bytes:

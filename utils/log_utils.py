@@ -131,6 +131,8 @@ def _forms_of(raw: bytes) -> set[str]:
 
 def printable(text: str, limit: int = 200) -> str:
     """One line of at most ``limit`` characters; control and direction characters are spaces, lone surrogates ``?``."""
+    if text.isprintable():  # as nearly every text is; then there is neither of these in it
+        return text.strip()[:limit]
     return _CONTROLS.sub(" ", text).strip()[:limit].encode("utf-8", "replace").decode()
 
 

@@ -188,7 +188,7 @@ def attempt_all(
     """
     settings = _settings_of(server)
     started = time.monotonic()
-    left = [replace(parcel, tag=place, trace=_trace()) for place, parcel in enumerate(parcels)]
+    left = [parcel.marked(place, _trace()) for place, parcel in enumerate(parcels)]
     untold = set(range(len(left)))
     try:
         sending = pool.send_all(
@@ -304,7 +304,7 @@ def _attempt(
         return parcel
     server_habits.recall(settings.host, settings.port)
     trace = _trace()
-    traced = replace(parcel, trace=trace)
+    traced = parcel.marked(None, trace)
 
     def send() -> Receipt:
         policy = policy_for(settings)

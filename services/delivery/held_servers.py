@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from flask import current_app
-
 from services.smtp.patience import Span
+from utils import application
 
 HELD_AFTER: Final = 30.0  # seconds without an answer
 LOOK_AGAIN: Final = 10.0  # seconds that other mail for it rests
@@ -126,5 +125,4 @@ def _is_held_by_own(span: Span) -> bool:
 
 def waits() -> Waits:
     """Those of this application in this process."""
-    found: Waits = current_app.extensions.setdefault("sealpost_waits", Waits())
-    return found
+    return application.kept("sealpost_waits", Waits)

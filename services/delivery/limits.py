@@ -112,7 +112,7 @@ def domains_of(recipients: Iterable[str]) -> set[str]:
 
 def _allowances() -> "Allowances":
     ours = get_settings()
-    return _of_application.setdefault(ours, Allowances(ours.ratelimit_storage_uri))
+    return _of_application.get(ours) or _of_application.setdefault(ours, Allowances(ours.ratelimit_storage_uri))
 
 
 class _Kept:

@@ -111,7 +111,7 @@ def forget_all() -> None:
 
 def _of(server: Place) -> _Server:
     with _lock:
-        return _all.setdefault(server, _Server())
+        return _all.get(server) or _all.setdefault(server, _Server())
 
 
 _lock: Final = Lock()

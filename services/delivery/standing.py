@@ -3,7 +3,6 @@
 from collections.abc import Collection
 
 import structlog
-from flask import current_app
 
 from services.delivery.circuit import Admission, Circuits, Key
 from services.delivery.outcome import Outcome
@@ -11,6 +10,7 @@ from services.outbox.reasons import words
 from services.settings.route import RouteStep
 from services.smtp import habits
 from services.smtp.habits import Habit
+from utils import application
 from utils.errors import Phase
 
 log = structlog.get_logger(__name__)
@@ -60,5 +60,4 @@ def goes_blind(server: RouteStep) -> bool:
 
 def _circuits() -> Circuits:
     """The circuits of this application in this process."""
-    circuits: Circuits = current_app.extensions.setdefault("sealpost_circuits", Circuits())
-    return circuits
+    return application.kept("sealpost_circuits", Circuits)

@@ -226,10 +226,12 @@ def end_rest(session: Session, account_id: int | None) -> None:
 
 def tell_when_committed(session: Session) -> None:
     """Let workers hear of what the caller's transaction has put into the queue, once it is there."""
+    if _WAKES in session.info:
+        return  # one call for all mails of a transaction
     if not event.contains(session, "after_commit", _committed):  # on this session: others are not ours
         event.listen(session, "after_commit", _committed)
         event.listen(session, "after_soft_rollback", _rolled_back)
-    session.info[_WAKES] = True  # one call for all mails of a transaction
+    session.info[_WAKES] = True
 
 
 def _is_alone(session: Session, row: NewMail) -> bool:

@@ -6,7 +6,6 @@ from threading import Lock
 from typing import Final
 
 import structlog
-from flask import current_app
 
 from services.alerts import showing
 from services.alerts.rules import RuleName
@@ -14,6 +13,7 @@ from services.alerts.showing import AlertData
 from services.outbox import holding
 from services.overview import verdict
 from services.overview.verdict import MailVerdict
+from utils import application
 
 FRESH_SECONDS: Final = 5.0
 _NAME: Final = "sealpost_attention"
@@ -85,8 +85,7 @@ def _is_told(rule: str, found: MailVerdict) -> bool:
 
 
 def _known() -> _Known:
-    known: _Known = current_app.extensions.setdefault(_NAME, _Known())
-    return known
+    return application.kept(_NAME, _Known)
 
 
 def _note(found: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain, count
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -27,6 +28,7 @@ from services.settings.sealing import StoredConfig, are_stored, fingerprint, mer
 from services.settings.table import REMOVALS, SECRETS, SWITCHES, VALUES
 from services.smtp.settings import NOT_CONFIGURED, Security, SmtpSettings
 from utils import clock
+from utils.env_utils import Settings, get_settings
 from utils.errors import Conflict, InvalidInput, NotFound
 from utils.numbers import LARGEST
 
@@ -45,6 +47,8 @@ _IT_WORKS: Final = {
 }
 
 Lock = Callable[[Session], object]
+# The row that was active last, and what it came to; per application, since each has keys of its own.
+_last_opened: Final[WeakKeyDictionary[Settings, tuple[SmtpConfig, StoredConfig]]] = WeakKeyDictionary()
 
 
 def find_active(*, session: Session | None = None) -> StoredConfig | None:
@@ -54,7 +58,18 @@ def find_active(*, session: Session | None = None) -> StoredConfig | None:
         return unsealed(row) if row else None
     with driver_reading() as driver:
         found = smtp_db.read_active(driver)
-    return replace(unsealed(found[0]), quiet=found[1]) if found else None
+    return replace(_opened(found[0]), quiet=found[1]) if found else None
+
+
+def _opened(row: SmtpConfig) -> StoredConfig:
+    """The row as a mail would use it: read for each mail, and opened once for each change of it, or of our keys."""
+    ours = get_settings()
+    before = _last_opened.get(ours)
+    if before and before[0] == row:
+        return before[1]
+    stored = unsealed(row)
+    _last_opened[ours] = row, stored
+    return stored
 
 
 def as_used(session: Session, row: SmtpConfig) -> StoredConfig:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from services.smtp.wire import Reply
@@ -54,6 +55,7 @@ def host_name(name: str) -> bytes:
     return name.encode()
 
 
+@lru_cache(maxsize=4096)  # asked for four times with every mail
 def path(address: str) -> bytes:
     """An address between angle brackets, its domain as A-labels; empty for the null sender.
 

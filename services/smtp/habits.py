@@ -171,7 +171,7 @@ def _is_odd(value: Value) -> bool:
 def habits_of(host: str, port: int) -> Habits:
     """The one record of a server in this process."""
     with _lock:
-        return _all.setdefault((host, port), Habits(clock.now))
+        return _all.get((host, port)) or _all.setdefault((host, port), Habits(clock.now))
 
 
 def forget_all() -> None:

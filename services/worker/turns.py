@@ -14,7 +14,6 @@ from threading import Lock
 from typing import Final
 
 import structlog
-from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from database import outbox_claim_db, outbox_turn_db
@@ -22,7 +21,7 @@ from database.driver import Driver
 from database.engine import transaction
 from database.outbox_claim_db import GROUP, Claim, LeaseTerms
 from database.outbox_db import IN_TURNS, Priority
-from utils import clock
+from utils import application, clock
 from utils.log_utils import logged
 
 log = structlog.get_logger(__name__)
@@ -148,5 +147,4 @@ def forget_rests() -> None:
 
 def turns() -> Turns:
     """Those of this application in this process."""
-    found: Turns = current_app.extensions.setdefault("sealpost_turns", Turns())
-    return found
+    return application.kept("sealpost_turns", Turns)

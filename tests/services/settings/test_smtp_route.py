@@ -173,3 +173,32 @@ def test_a_change_in_another_process_is_used_by_the_next_mail(
         configs.save(parse_change({"smtp_server": "new.example.com"}), actor="other")
         db.engine.dispose()
     assert used() == ("Primary", "new.example.com")
+
+
+def test_a_row_that_is_edited_by_hand_between_two_mails_is_out_with_the_next_and_back_when_it_is_mended(
+    with_env: Flask,
+) -> None:
+    def write(host: str) -> None:
+        with transaction() as session:
+            session.execute(text("UPDATE smtp_config SET smtp_server = :host"), {"host": host})
+
+    with with_env.app_context():
+        save()
+        assert used() == ("Primary", "smtp.example.com")
+        write("evil.example.net")
+        assert used() == (".env", "mail.hanna.example")
+        write("smtp.example.com")
+        assert used() == ("Primary", "smtp.example.com")
+
+
+def test_what_one_application_has_opened_another_with_another_key_has_not(
+    with_env: Flask, environment: dict[str, str], tmp_path: Path
+) -> None:
+    with with_env.app_context():
+        save(smtp_username="user", smtp_password="for-one-application-alone")
+        assert used() == ("Primary", "smtp.example.com")
+    other = create_app({**environment, **ENV, "APP_KEY": "another-" + environment["APP_KEY"]}, instance_path=tmp_path)
+    with other.app_context():
+        assert used() == (".env", "mail.hanna.example")
+    with with_env.app_context():
+        assert used() == ("Primary", "smtp.example.com")
