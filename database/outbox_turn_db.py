@@ -30,8 +30,13 @@ from database.prepared import Prepared
 from database.smtp_db import ACTIVE_IN_SCOPE, SmtpConfig
 from database.types import UtcDateTime
 
-# Literal, since PostgreSQL plans for a tenth of all rows where it does not know the number.
-ONE: Final = literal_column("1", Integer)
+
+def _literal(most: int) -> ColumnElement[int]:
+    """A limit: where PostgreSQL does not know the number it plans for a tenth of all rows, or anew each time."""
+    return literal_column(str(most), Integer)
+
+
+ONE: Final = _literal(1)
 _MAIL: Final = cast(Table, OutboxMail.__table__)
 _C: Final = _MAIL.c
 
@@ -90,7 +95,6 @@ def _accounts(priority: object, after: object) -> CTE:
 
 
 _NOW: Final = bindparam("now", type_=_C.due_at.type)
-_MOST: Final = bindparam("most", type_=Integer)
 
 
 def _walked(priority: Priority) -> CTE:
@@ -102,31 +106,31 @@ def _first_of(priority: Priority, walk: CTE) -> ScalarSelect[datetime]:
     return _first_due(_C.priority == literally(priority), _C.account_id == walk.c.account).scalar_subquery()
 
 
-def _due_accounts_of(priority: Priority) -> Prepared:
+@cache
+def _due_accounts_of(priority: Priority, most: int) -> Prepared:
     walk = _walked(priority)
     rests = exists().where(OutboxRest.account_id == walk.c.account, OutboxRest.until > _NOW)
     due = select(walk.c.account).where(walk.c.account.is_not(None), _first_of(priority, walk) <= _NOW, ~rests)
-    return Prepared(due.where(~is_taken(walk.c.account, _NOW)).limit(_MOST), [_C.account_id])
+    return Prepared(due.where(~is_taken(walk.c.account, _NOW)).limit(_literal(most)), [_C.account_id])
 
 
-def _waiting_accounts_of(priority: Priority) -> Prepared:
+@cache
+def _waiting_accounts_of(priority: Priority, most: int) -> Prepared:
     walk = _walked(priority)
-    return Prepared(select(walk.c.account).where(walk.c.account.is_not(None)).limit(_MOST), [_C.account_id])
-
-
-_DUE_ACCOUNTS: Final = {each: _due_accounts_of(each) for each in IN_TURNS}
-_WAITING_ACCOUNTS: Final = {each: _waiting_accounts_of(each) for each in IN_TURNS}
+    return Prepared(select(walk.c.account).where(walk.c.account.is_not(None)).limit(_literal(most)), [_C.account_id])
 
 
 def due_accounts(driver: Driver, priority: Priority, *, after: int, most: int, now: datetime) -> list[int]:
-    """The next accounts behind ``after`` with mail of this priority that is due and that may be claimed just now."""
-    values = {"after": after, "most": most, "now": now}
-    return sorted(row[0] for row in _DUE_ACCOUNTS[priority].rows(driver, values))
+    """The next accounts behind ``after`` with mail of this priority that is due and that may be claimed just now.
+
+    ``most`` is one of few numbers: for each there is a statement.
+    """
+    return sorted(row[0] for row in _due_accounts_of(priority, most).rows(driver, {"after": after, "now": now}))
 
 
 def has_more_than(driver: Driver, priority: Priority, few: int) -> bool:
     """Whether mail of more accounts than that waits, due or not."""
-    return len(_WAITING_ACCOUNTS[priority].rows(driver, {"after": 0, "most": few + 1})) > few
+    return len(_waiting_accounts_of(priority, few + 1).rows(driver, {"after": 0})) > few
 
 
 def oldest_due(session: Session, moment: datetime) -> datetime | None:
