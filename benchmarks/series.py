@@ -102,7 +102,7 @@ def alternate(sides: Sequence[Side], effort: Effort) -> tuple[dict[str, Turns], 
         ready: dict[str, Callable[[], _Taken]] = {}
         for side in sides:
             try:
-                child = held.enter_context(_started(side))
+                child = held.enter_context(started(side))
             except Unavailable as lack:
                 left_out.append(f"{side.name}: {lack}")
                 continue
@@ -114,7 +114,8 @@ def alternate(sides: Sequence[Side], effort: Effort) -> tuple[dict[str, Turns], 
     return turns, left_out
 
 
-def _started(side: Side) -> Child:
+def started(side: Side) -> Child:
+    """Its process, ready to be told "send N"."""
     target = side.server.target
     settings = {"target": asdict(target), "options": dict(side.options)}
     if side.module == NODEMAILER:

@@ -1,6 +1,5 @@
 """The servers that the measurements send to: the fast sink and Postfix, near or at the end of a long line."""
 
-import os
 import secrets
 import shutil
 import smtplib
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.child import Child
+from benchmarks.cpu import used_by
 from benchmarks.message import Target
 from tests import certificates
 from tests.loopback import free_port
@@ -27,7 +27,6 @@ SINK_SOURCE: Final = Path(__file__).with_name("sink.c")
 _TOLERANCE: Final = 0.004  # seconds that a line may take longer than it should
 # What it takes is thrown away where the tests would keep it, and it never slows down a fast client on purpose.
 _MAIN: Final = "virtual_transport = discard:\nin_flow_delay = 0\nsmtpd_discard_ehlo_keywords = {hidden}\n"
-_TIMES: Final = slice(11, 15)  # in proc(5)'s stat behind the name: of a process, and of those it has waited for
 _PLAIN: Final = "127.0.0.1:{port} inet n - n - - smtpd -o smtpd_tls_security_level=none\n"
 
 
@@ -169,17 +168,5 @@ class _BenchmarkPostfix(PostfixServer):
         self._removed += new.count(b": removed")
 
     def cpu_seconds(self) -> float:
-        """What all its processes have used; those that have ended were waited for by the first one."""
-        first = (self._home / "queue/pid/master.pid").read_text().strip()
-        found = {each.name: _stat(each) for each in Path("/proc").iterdir() if each.name.isdigit()}
-        family = [found[first], *(stat for stat in found.values() if stat[1:2] == [first])]
-        ticks = sum(int(each) for stat in family for each in stat[_TIMES])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _stat(process: Path) -> list[str]:
-    """Its state, its parent and so on, see proc(5); nothing of one that has just ended."""
-    try:
-        return (process / "stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
+        """What all its processes have used."""
+        return used_by(int((self._home / "queue/pid/master.pid").read_text()))[0]

@@ -1,15 +1,20 @@
-"""The figures of the README are those that were measured."""
+"""The figures of the README are those that were measured, and those that are simulated are what arithmetic gives."""
 
 import re
+from dataclasses import replace
 from typing import Final
+
+import pytest
 
 from benchmarks import published
 from benchmarks.results import Result
+from benchmarks.scale_model import Costs, simulated
 from tests.running import ROOT
 
 MEASURED: Final = published.DOCUMENT.read_text()
 _CHAPTER: Final = re.compile(r"^## How fast it is\n(.*?)^## ", re.DOTALL | re.MULTILINE)
 _FIGURE: Final = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+FREE: Final = Costs(worker=0, database=0, others=0, upkeep=0, flush=0, round_trip=0.02, round_trips=1)
 TABLE: Final = """# Figures
 
 | measurement | figures | measured (to reach) | reached |
@@ -47,3 +52,22 @@ def test_a_row_that_is_new_comes_last() -> None:
     assert "| ours 2.00 | – | – |\n| new, emails/s | ours 4.00 | – | – |\n\nThe end." in published.with_rows(
         TABLE, [result("new", 4)]
     )
+
+
+def test_where_only_the_round_trip_takes_time_each_worker_sends_two_groups_in_it() -> None:
+    assert simulated(FREE, 3, 2).mails_per_second == pytest.approx(3 * 2 * 8 / 0.02, rel=0.01)
+
+
+def test_workers_do_no_more_than_their_cores() -> None:
+    found = simulated(replace(FREE, worker=0.002, database=0.002), 8, 2)
+    assert (found.mails_per_second, found.cores) == pytest.approx((2 / 0.004, 1), rel=0.02)
+
+
+def test_a_worker_uses_one_core_for_its_python() -> None:
+    assert simulated(replace(FREE, worker=0.004), 1, 8).mails_per_second == pytest.approx(1 / 0.004, rel=0.02)
+
+
+def test_commits_that_wait_together_share_a_flush() -> None:
+    found = simulated(replace(FREE, round_trip=0, flush=0.02), 4, 2)
+    # Who comes during a flush waits for the next one, so the senders are of two sets, which take turns.
+    assert found.mails_per_second == pytest.approx(4 * 2 * 8 / (2 * 0.02), rel=0.02)
