@@ -1,4 +1,7 @@
-"""`python -m benchmarks [--quick] [--only NAME] [--json FILE]`: measure, print the table, write the figures."""
+"""`python -m benchmarks [--quick] [--only NAME] [--json FILE] [--publish]`: measure, print the table, write figures.
+
+With ``--publish`` they are put into benchmarks/README.md, and the chart of README.md is drawn anew.
+"""
 
 import argparse
 import json
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import (
+    published,
     rows_accounts,
     rows_durable,
     rows_gateway,
@@ -61,6 +65,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=ROWS, metavar="NAME", help=", ".join(ROWS))
     parser.add_argument("--quick", action="store_true", help="short turns: a look, not a measurement")
     parser.add_argument("--json", type=Path, default=Path("instance/benchmarks.json"), help="where the figures go")
+    parser.add_argument("--publish", action="store_true", help="put them into benchmarks/README.md, too")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that Postfix and PostgreSQL are stopped, too
     effort = QUICK if asked.quick else FULL
@@ -77,6 +82,8 @@ def main() -> None:
     asked.json.parent.mkdir(parents=True, exist_ok=True)
     asked.json.write_text(json.dumps({"machine": _machine(), "rows": [each.as_json() for each in results]}, indent=2))
     print(table(results))
+    if asked.publish:
+        published.publish(results)
     sys.exit(failed)
 
 

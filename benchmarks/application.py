@@ -12,7 +12,8 @@ from flask_migrate import upgrade
 
 from app import create_app
 from benchmarks.message import SENDER, SENDER_NAME, Target
-from database.engine import db
+from database.engine import db, transaction
+from services import address_key
 from services.settings import configs
 from services.settings.fields import parse_change
 
@@ -26,9 +27,19 @@ def application(target: Target, database: str = "", **variables: str) -> Iterato
     with tempfile.TemporaryDirectory(prefix="sealpost-benchmark-") as name:
         folder = Path(name)
         with opened(environment(target, folder, database) | variables, folder) as app:
-            upgrade()
-            configs.save(parse_change(configuration(target)), actor="benchmark")
+            prepare(target)
             yield app
+
+
+def prepare(target: Target) -> None:
+    """The tables of the application at hand, the target as its server, and its key of addresses.
+
+    A new installation has that key a minute after its first email, and what was queued before has to be indexed later.
+    """
+    upgrade()
+    with transaction() as session:
+        address_key.find_or_make(session)
+    configs.save(parse_change(configuration(target)), actor="benchmark")
 
 
 @contextmanager

@@ -27,7 +27,10 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One row: ``figures`` by side, in ``unit``, from ``turns``. ``left_out`` says who could not take part, and why."""
+    """One row: ``figures`` by side, in ``unit``, from ``turns``.
+
+    ``beside`` are lines that stand below it; ``left_out`` says who could not take part, and why.
+    """
 
     name: str
     what: str
@@ -35,6 +38,7 @@ class Result:
     figures: Mapping[str, float]
     goals: Sequence[Goal] = ()
     turns: Mapping[str, Turns] = field(default_factory=dict)
+    beside: Sequence[str] = ()
     left_out: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -52,10 +56,16 @@ def short(number: float) -> str:
 def table(results: Iterable[Result]) -> str:
     """The results in Markdown."""
     lines = ["| measurement | figures | measured (to reach) | reached |", "|---|---|---|---|"]
-    for result in results:
-        figures = "; ".join(f"{name} {short(figure)}" for name, figure in result.figures.items())
-        goals = "<br>".join(map(str, result.goals)) or "–"
-        reached = "<br>".join("yes" if goal.is_reached else "**no**" for goal in result.goals) or "–"
-        lines.append(f"| {result.what}, {result.unit} | {figures} | {goals} | {reached} |")
-        lines += [f"| | left out: {each} | | |" for each in result.left_out]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(line for result in results for line in lines_of(result))])
+
+
+def lines_of(result: Result) -> list[str]:
+    """A result's lines of the table."""
+    figures = "; ".join(f"{name} {short(figure)}" for name, figure in result.figures.items())
+    goals = "<br>".join(map(str, result.goals)) or "–"
+    reached = "<br>".join("yes" if goal.is_reached else "**no**" for goal in result.goals) or "–"
+    beside = [*result.beside, *(f"left out: {each}" for each in result.left_out)]
+    return [
+        f"| {result.what}, {result.unit} | {figures} | {goals} | {reached} |",
+        *(f"| | {each} | | |" for each in beside),
+    ]

@@ -20,7 +20,7 @@ FEW: Final = 1_000
 
 def durable(engine: str, effort: Effort) -> Result:
     """Row in, composed, accepted over TLS, row settled; fsync on."""
-    with databases(engine) as new, sink(secure=True, chunking=True) as server:
+    with databases(engine) as new, sink(secure=True, chunking=True, cheap=True) as server:
         sides = [
             Side(OURS, "sealpost_durable", server, {"database": new()}, least=500),
             Side(NAIVE, "naive_durable", server, {"database": new()}),
@@ -43,7 +43,7 @@ def growth(engine: str, effort: Effort) -> Result:
     """Whether a mail costs more when very many others wait."""
     rows = MANY if effort.is_full else MANY // 50
     few, many = f"{FEW:,} queued", f"{rows:,} queued"
-    with databases(engine) as new, sink(secure=True, chunking=True) as server:
+    with databases(engine) as new, sink(secure=True, chunking=True, cheap=True) as server:
         sides = [
             Side(few, "sealpost_backlog", server, {"database": new(), "rows": FEW}, least=400),
             Side(many, "sealpost_backlog", server, {"database": new(), "rows": rows}, least=400),

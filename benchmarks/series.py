@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from benchmarks import message, nodemailer
 from benchmarks.child import Child
@@ -47,12 +47,21 @@ class Side:
     least: int = 1
 
 
+class _Taken(NamedTuple):
+    """Seconds, and seconds of CPU of the sending process and of the server."""
+
+    seconds: float
+    cpu: float
+    server_cpu: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Turns:
-    """What each turn of one side took for a mail, in seconds and in seconds of its process's CPU."""
+    """What each turn of one side took for a mail, in seconds and in seconds of CPU: its process's, and its server's."""
 
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    server_cpu: list[float] = field(default_factory=list)
 
     @property
     def mails_per_second(self) -> float:
@@ -61,6 +70,21 @@ class Turns:
     @property
     def cpu_microseconds(self) -> float:
         return statistics.median(self.cpu) * 1e6
+
+    @property
+    def server_microseconds(self) -> float:
+        return statistics.median(self.server_cpu) * 1e6
+
+    @property
+    def server_cores(self) -> float:
+        """How many cores the server would need to itself, to keep up with this side."""
+        return statistics.median(cpu / seconds for cpu, seconds in zip(self.server_cpu, self.seconds, strict=True))
+
+    def add(self, seconds: float, cpu: float, server_cpu: float) -> None:
+        """Another turn."""
+        self.seconds.append(seconds)
+        self.cpu.append(cpu)
+        self.server_cpu.append(server_cpu)
 
 
 def times_faster(ours: Turns, theirs: Turns) -> float:
@@ -75,10 +99,10 @@ def alternate(sides: Sequence[Side], effort: Effort) -> tuple[dict[str, Turns], 
     """
     left_out: list[str] = []
     with ExitStack() as held:
-        ready: dict[str, Callable[[], tuple[float, float]]] = {}
+        ready: dict[str, Callable[[], _Taken]] = {}
         for side in sides:
             try:
-                child = held.enter_context(_started(side))
+                child = held.enter_context(started(side))
             except Unavailable as lack:
                 left_out.append(f"{side.name}: {lack}")
                 continue
@@ -86,13 +110,12 @@ def alternate(sides: Sequence[Side], effort: Effort) -> tuple[dict[str, Turns], 
         turns = {name: Turns() for name in ready}
         for _ in range(effort.rounds):
             for name, take in ready.items():
-                seconds, cpu = take()
-                turns[name].seconds.append(seconds)
-                turns[name].cpu.append(cpu)
+                turns[name].add(*take())
     return turns, left_out
 
 
-def _started(side: Side) -> Child:
+def started(side: Side) -> Child:
+    """Its process, ready to be told "send N"."""
     target = side.server.target
     settings = {"target": asdict(target), "options": dict(side.options)}
     if side.module == NODEMAILER:
@@ -102,25 +125,24 @@ def _started(side: Side) -> Child:
     return Child("benchmarks.sender", side.module, settings=settings, environment=trust)
 
 
-def _turn(side: Side, child: Child, seconds: float) -> Callable[[], tuple[float, float]]:
+def _turn(side: Side, child: Child, seconds: float) -> Callable[[], _Taken]:
     """One turn of this side, with as many mails as fit into the time. Its first mails are nobody's speed."""
     _sent(side, child, 1)
     count = 4
-    while (taken := _sent(side, child, count)[0]) < seconds / 4:
+    while (taken := _sent(side, child, count).seconds) < seconds / 4:
         count *= 2 if taken > seconds / 16 else 4
     count = max(side.least, round(count * seconds / taken))
 
-    def take() -> tuple[float, float]:
-        taken, cpu = _sent(side, child, count)
-        return taken / count, cpu / count
+    def take() -> _Taken:
+        return _Taken(*(each / count for each in _sent(side, child, count)))
 
     return take
 
 
-def _sent(side: Side, child: Child, count: int) -> tuple[float, float]:
-    before = side.server.taken(0)
+def _sent(side: Side, child: Child, count: int) -> _Taken:
+    before, used = side.server.taken(0), side.server.cpu_seconds()
     answer = child.ask(f"send {count}")
     arrived = side.server.taken(before + count) - before
     if arrived != count:
         raise RuntimeError(f"{side.name} was to send {count} mails and {arrived} arrived.")
-    return answer["seconds"], answer["cpu"]
+    return _Taken(answer["seconds"], answer["cpu"], side.server.cpu_seconds() - used)

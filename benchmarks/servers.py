@@ -1,15 +1,20 @@
 """The servers that the measurements send to: the fast sink and Postfix, near or at the end of a long line."""
 
 import secrets
+import shutil
 import smtplib
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Final
 
 from benchmarks.child import Child
+from benchmarks.cpu import used_by
 from benchmarks.message import Target
 from tests import certificates
 from tests.loopback import free_port
@@ -17,6 +22,8 @@ from tests.patience import PATIENCE
 from tests.postfix_server import DOMAIN, PostfixServer, missing
 
 USER: Final = "sealpost"
+PYTHON_SINK: Final = "benchmarks.sink"
+SINK_SOURCE: Final = Path(__file__).with_name("sink.c")
 _TOLERANCE: Final = 0.004  # seconds that a line may take longer than it should
 # What it takes is thrown away where the tests would keep it, and it never slows down a fast client on purpose.
 _MAIN: Final = "virtual_transport = discard:\nin_flow_delay = 0\nsmtpd_discard_ehlo_keywords = {hidden}\n"
@@ -29,25 +36,37 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """Where to send, and how many mails have arrived there since it started; asked for a number of them, it waits
-    for so many where that takes time."""
+    """Where to send, how many mails have arrived there since it started, and how many seconds of CPU it has used.
+
+    Asked for a number of mails, it waits for so many where that takes time.
+    """
 
     target: Target
     taken: Callable[[int], int]
+    cpu_seconds: Callable[[], float] = lambda: 0.0
 
 
 @contextmanager
-def sink(*, secure: bool = False, pipelining: bool = True, chunking: bool = False) -> Iterator[Server]:
-    """The fast sink; ``secure`` means STARTTLS and a login, both required."""
+def sink(
+    *, secure: bool = False, pipelining: bool = True, chunking: bool = False, cheap: bool = False
+) -> Iterator[Server]:
+    """The fast sink; ``secure`` means STARTTLS and a login, both required.
+
+    ``cheap``: that in C, for who needs both cores themselves.
+    """
     password = secrets.token_urlsafe(12)
     login = {"username": USER, "password": password} if secure else {}
     encryption = {"chain_file": _chain_file()} if secure else {}
     settings = {**login, **encryption, "pipelining": pipelining, "chunking": chunking}
-    with Child("benchmarks.sink", settings=settings) as child:
+    with Child(_cheap_sink() if cheap else PYTHON_SINK, settings=settings) as child:
         target = Target(
             host="127.0.0.1", port=child.ready["port"], starttls=secure, ca_file=str(certificates.ca_file()), **login
         )
-        yield Server(target=target, taken=lambda _expected: int(child.ask("count")["mails"]))
+        yield Server(
+            target=target,
+            taken=lambda _expected: int(child.ask("count")["mails"]),
+            cpu_seconds=lambda: float(child.ask("count")["cpu"]),
+        )
 
 
 @contextmanager
@@ -63,7 +82,7 @@ def postfix(*, secure: bool = True, chunking: bool = True) -> Iterator[Server]:
             target = near(port=server.starttls_port, starttls=True, username=name, password=password)
         else:
             target = near(port=server.plain_port)
-        yield Server(target=target, taken=server.delivered)
+        yield Server(target=target, taken=server.delivered, cpu_seconds=server.cpu_seconds)
 
 
 @contextmanager
@@ -96,6 +115,17 @@ def _opening_and_hello(target: Target) -> tuple[float, float]:
         opened = time.perf_counter()
         client.ehlo()
         return opened - started, time.perf_counter() - opened
+
+
+@cache
+def _cheap_sink() -> str:
+    """The sink in C, or Python's where that cannot be compiled."""
+    path, compiler = certificates.directory() / "sink", shutil.which("cc")
+    command = (compiler or "cc", "-O2", "-o", path, SINK_SOURCE, "-lssl", "-lcrypto")
+    if compiler and not subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode:
+        return str(path)
+    print("The sink is that of Python, which takes more of the CPU: cc and libssl-dev are missing.", file=sys.stderr)
+    return PYTHON_SINK
 
 
 @cache
@@ -136,3 +166,7 @@ class _BenchmarkPostfix(PostfixServer):
             new, _, _ = file.read().rpartition(b"\n")
         self._read_to += len(new)
         self._removed += new.count(b": removed")
+
+    def cpu_seconds(self) -> float:
+        """What all its processes have used."""
+        return used_by(int((self._home / "queue/pid/master.pid").read_text()))[0]

@@ -13,7 +13,10 @@ from tests.test_architecture import ROOMS, ROOT
 from tests.test_words import Shown, words_that_are_out
 from utils.env_names import FILES
 
-DOCUMENTS: Final = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS: Final = [
+    ROOT / "CONTRIBUTING.md", ROOT / "README.md", ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]  # fmt: skip
 # What is read by developers alone may use their words.
 FOR_DEVELOPERS: Final = {"CONTRIBUTING.md", "architecture.md", "asvs.md", "decisions.md", "glossary.md"}
 FOR_PEOPLE: Final = [document for document in DOCUMENTS if document.name not in FOR_DEVELOPERS]

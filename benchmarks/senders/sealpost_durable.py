@@ -7,17 +7,13 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from flask_migrate import upgrade
-
-from benchmarks.application import configuration, environment, opened
+from benchmarks.application import environment, opened, prepare
 from benchmarks.child import Child
 from benchmarks.databases import bare
 from benchmarks.message import HTML, SUBJECT, TEXT, TO, Target
 from database.engine import transaction
 from database.outbox_db import IS_IN_HAND, IS_WAITING, State
 from services import email_service
-from services.settings import configs
-from services.settings.fields import parse_change
 from services.worker import threads
 
 A_COMMIT: Final = 100  # mails that the caller's transaction promises
@@ -33,8 +29,7 @@ def sender(target: Target, database: str, workers: int = 0) -> Iterator[Callable
         variables = environment(target, Path(name), database)
         app = held.enter_context(opened(variables, Path(name)))
         look = held.enter_context(looking(database))
-        upgrade()
-        configs.save(parse_change(configuration(target)), actor="benchmark")
+        prepare(target)
         settings = {"variables": variables, "folder": name}
         others = [held.enter_context(Child("benchmarks.mail_worker", settings=settings)) for _ in range(workers)]
         if not workers:

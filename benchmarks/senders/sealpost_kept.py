@@ -1,7 +1,8 @@
-"""Ours without its database: each mail composed anew, over one connection that is kept."""
+"""Ours without its database: each mail composed anew, over connections that are kept, with a thread for each."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -37,14 +38,21 @@ def connected(target: Target) -> Iterator[SmtpClient]:
 
 
 @contextmanager
-def sender(target: Target) -> Iterator[Callable[[int], None]]:
-    with connected(target) as client:
+def sender(target: Target, connections: int = 1) -> Iterator[Callable[[int], None]]:
+    with ExitStack() as held:
+        clients = [held.enter_context(connected(target)) for _ in range(connections)]
+        threads = held.enter_context(ThreadPoolExecutor(connections))
 
         def send(count: int) -> None:
-            for done in range(0, count, AT_ONCE):
-                parcels = [composed() for _ in range(min(AT_ONCE, count - done))]
-                for _, outcome in client.send_all(parcels):
-                    if not isinstance(outcome, Receipt):
-                        raise outcome or RuntimeError("The connection ended.")
+            shares = [len(range(place, count, connections)) for place in range(connections)]
+            list(threads.map(send_over, clients, shares))
 
         yield send
+
+
+def send_over(client: SmtpClient, count: int) -> None:
+    for done in range(0, count, AT_ONCE):
+        parcels = [composed() for _ in range(min(AT_ONCE, count - done))]
+        for _, outcome in client.send_all(parcels):
+            if not isinstance(outcome, Receipt):
+                raise outcome or RuntimeError("The connection ended.")
