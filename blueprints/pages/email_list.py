@@ -99,8 +99,8 @@ def stream() -> Response:
 
     def drawn(shown: ShownRows, ids: Sequence[str]) -> dict[str, str]:
         found = [each for each in shown.data[0] if row_id(each) in ids]
-        name = f"emails/{'direct_' if asked.is_direct else ''}row.html"
-        return {row_id(each): render_template(name, mail=each, **_for_rows(asked)) for each in found}
+        name = f"emails/{'direct_' if asked.is_direct else ''}rows.html"
+        return {row_id(each): render_template(name, mails=[each], **_for_rows(asked)) for each in found}
 
     def around() -> dict[str, str]:
         values = _beside(asked, older[0])
