@@ -220,7 +220,7 @@ def create_app(
     for part in parts:
         part.add_to(app)
     register.register(app)
-    app.context_processor(partial(_names_for_pages, config))
+    app.jinja_env.globals.update(_names_for_pages(config))
     app.after_request(_protect)
     return app
 

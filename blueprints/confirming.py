@@ -4,7 +4,6 @@ It binds sessions. A form asks for it within itself (``ui.confirm_password``), s
 a file leads by a page of its own (``security.ask_who``).
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from flask import Flask, request
@@ -13,7 +12,6 @@ from flask_login import current_user
 from blueprints import sessions
 from blueprints.clients import client_network
 from services.factors import confirming, passkeys, ways
-from services.factors.ways import Ways
 from utils.env_utils import get_settings
 from utils.errors import Forbidden, InvalidInput
 
@@ -26,7 +24,8 @@ class RecentSignInRequired(Forbidden):
 
 
 def init_app(app: Flask) -> None:
-    app.context_processor(_for_pages)
+    app.add_template_global(lambda: ways.of_account(current_user.id), "ways_to_confirm")
+    app.add_template_global(passkeys.why_not, "why_no_passkeys")
 
 
 def require() -> None:
@@ -62,7 +61,3 @@ def _elsewhere() -> str:
     if ours is None:
         return "This account has no password. Sign in again, then retry."
     return f"Sign in once more at {ours.name}, then send this form again."
-
-
-def _for_pages() -> dict[str, Callable[[], Ways | str]]:
-    return {"ways_to_confirm": lambda: ways.of_account(current_user.id), "why_no_passkeys": passkeys.why_not}

@@ -39,7 +39,9 @@ _FORM_IS_BACK: Final = (404, 409, 422)  # its page holds again what was typed
 
 
 def init_app(app: Flask) -> None:
-    app.context_processor(_for_pages)
+    app.add_template_global(typed, "kept_form")
+    app.add_template_global(_typed_value, "typed")
+    app.add_template_global(_was_ticked, "ticked")
     app.after_request(_forget_what_was_sent_again)
     app.after_request(_tell_the_page_itself)
 
@@ -141,10 +143,6 @@ def _view_of(path: str, guards: Collection[str]) -> Callable[[], ResponseReturnV
     if view is None or getattr(view, "guard", None) not in guards:
         return None
     return partial(current_app.ensure_sync(view), **values)
-
-
-def _for_pages() -> dict[str, Callable[..., object]]:
-    return {"kept_form": typed, "typed": _typed_value, "ticked": _was_ticked}
 
 
 def _typed_value(name: str, value: object = "") -> object:

@@ -14,6 +14,7 @@ from flask import Flask, Request, Response, current_app, g, request, session
 from flask.sessions import SecureCookieSessionInterface
 from flask_login import AnonymousUserMixin, LoginManager, UserMixin, current_user
 from itsdangerous import Signer, URLSafeTimedSerializer
+from werkzeug.local import LocalProxy
 
 from blueprints import proxy_sign_in
 from blueprints.clients import browser_in_short, client_address
@@ -81,7 +82,7 @@ def init_app(app: Flask) -> None:
     )
     app.after_request(_write_cookies)
     login_manager.init_app(app, add_context_processor=False)
-    app.context_processor(_user_for_pages)
+    app.jinja_env.globals["current_user"] = LocalProxy(_user_for_pages)
 
 
 def cookie_name(name: str, settings: Settings) -> str:
@@ -202,8 +203,8 @@ def _is_in_background() -> bool:
     return getattr(view, "is_in_background", False) or BACKGROUND in request.headers
 
 
-def _user_for_pages() -> dict[str, object]:
-    return {"current_user": AnonymousUserMixin() if _SIGNED_OUT in request.environ else current_user}
+def _user_for_pages() -> SignedIn | AnonymousUserMixin:
+    return AnonymousUserMixin() if _SIGNED_OUT in request.environ else current_user._get_current_object()
 
 
 def _present_id() -> str:

@@ -46,18 +46,18 @@ def smtp() -> str:
     every = configs.search()
     found = _matching(wanted) if wanted.are_set else every
     page = cut(found, lambda stored: stored.row.id, request.args.get("after", ""))
-    state, shown = outlook.look(has_configs=bool(every)).state, smtp_state.facts_of(page.items)
+    now, shown = outlook.look(has_configs=bool(every)), smtp_state.facts_of(page.items)
     return render_template(
         "settings/list.html",
-        state=state,
+        state=now.state,
         configs=shown,
-        ends=None if wanted.are_set else ends.of_servers(shown, state.env),
+        ends=None if wanted.are_set else ends.of_servers(shown, now.state.env),
         found=len(found),
         page=page,
         total=len(every),
         filters=wanted,
         untrusted_proxy=untrusted_proxy(),
-        doubts=start.doubts(),
+        doubts=start.doubts(now.due),
         undo=undoing.offered(),
         connect_label=connect_labels.of_facts,
     )

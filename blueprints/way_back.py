@@ -28,7 +28,8 @@ _LISTS: Final = {
 
 def init_app(app: Flask) -> None:
     app.url_defaults(_take_along)
-    app.context_processor(lambda: {"list_url": list_url, "is_filtered_list": lambda name: bool(_back(name))})
+    app.add_template_global(list_url)
+    app.add_template_global(lambda name: bool(_back(name)), "is_filtered_list")
 
 
 def list_url(endpoint: str) -> str:

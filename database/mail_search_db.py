@@ -9,13 +9,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     FromClause,
     Integer,
     Select,
+    String,
     Text,
     TextClause,
     cast,
@@ -167,14 +170,33 @@ def newest(session: Session) -> int:
     return session.scalar(select(func.max(OutboxMail.id))) or 0
 
 
-def count(session: Session, wanted: SearchTerms) -> int:
-    """How many queued mails there are."""
-    found = _conditions(session, _QUEUED, wanted)
-    counted = [select(func.count().label("mails")).select_from(_MAILS).where(*each) for each in found]
+def count(session: Session, wanted: SearchTerms, most: int | None = None) -> int:
+    """How many queued mails there are; of each part of the log no more than ``most`` are counted."""
+    found = [
+        select(literal_column("1")).select_from(_MAILS).where(*each).limit(most).subquery()
+        for each in _conditions(session, _QUEUED, wanted)
+    ]
+    counted = [select(func.count().label("mails")).select_from(part) for part in found]
     if not counted:
         return 0
     parts = union_all(*counted).subquery()
     return session.scalar(select(func.sum(literal_column("mails"))).select_from(parts)) or 0
+
+
+def counts(session: Session, most: int) -> dict[State, int]:
+    """How many queued mails are in each state but SENT, up to ``most``: a page has no time to count a million."""
+    return {State(state): mails for state, mails in session.execute(_counts(most)) if mails}
+
+
+@cache
+def _counts(most: int) -> CompoundSelect[str, int]:
+    enough = literal_column(str(most), Integer)  # literal, since PostgreSQL plans by it
+    found = []
+    for part in _QUEUED.parts:
+        if part.state != State.SENT:
+            mails = select(_MAILS.c.id).where(part.condition, text(f"state = '{part.state}'")).limit(enough).subquery()
+            found.append(select(literal_column(f"'{part.state}'", String), func.count()).select_from(mails))
+    return union_all(*found)
 
 
 def _before(session: Session, shape: _Shape, before: int | None) -> _Place | None:

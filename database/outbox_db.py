@@ -166,6 +166,7 @@ def literally(priority: Priority) -> ColumnElement[int]:
 IS_WAITING = among(*WAITING)
 IS_IN_HAND = among(*IN_HAND)
 IS_URGENT = text("priority = 0")  # security mail; literal likewise
+OF_ANY_PRIORITY = text("priority IN (0, 1, 2)")  # so that SQLite takes the index of waiting mail, which begins with it
 IS_HELD = among(State.HELD)
 # HELD first: SQLite would take the indexes of these for the ones that wait, too, if they stood at the beginning.
 IS_UNSENT = among(State.HELD, *WAITING)
@@ -302,7 +303,8 @@ def depths(session: Session) -> list[tuple[State, int, int]]:
     # Of those that wait there may be very many: counted in the order of their index, and not sorted by state.
     known = (State.DEFERRED, State.UNCERTAIN)
     columns = [func.count(case((OutboxMail.state == state, 1))) for state in known]
-    waiting = select(OutboxMail.priority, func.count(), *columns).where(IS_WAITING).group_by(OutboxMail.priority)
+    counted = select(OutboxMail.priority, func.count(), *columns).where(IS_WAITING, OF_ANY_PRIORITY)
+    waiting = counted.group_by(OutboxMail.priority)
     found: list[tuple[State, int, int]] = []
     for priority, mails, *counts in session.execute(waiting):
         found += [(state, priority, many) for state, many in zip(known, counts, strict=True)]
@@ -353,7 +355,7 @@ def waiting(session: Session) -> MailBacklog:
     counted = select(
         func.count().label("mails"), func.min(OutboxMail.id).label("first"), func.min(OutboxMail.due_at).label("due_at")
     )
-    found = counted.where(IS_WAITING, ~has_own_server).subquery()
+    found = counted.where(IS_WAITING, OF_ANY_PRIORITY, ~has_own_server).subquery()
     oldest = select(OutboxMail.created_at).where(OutboxMail.id == found.c.first).scalar_subquery()
     return MailBacklog(*session.execute(select(found.c.mails, oldest, found.c.due_at)).one())
 

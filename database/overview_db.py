@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from database.attempt_db import EmailAttempt
 from database.mail_hour_db import HOUR, HourSpan, MailHour
-from database.outbox_db import IS_WAITING, WAITING, OutboxMail, State
+from database.outbox_db import IS_WAITING, OF_ANY_PRIORITY, OutboxMail, State
 
 
 class HourSum(NamedTuple):
@@ -81,9 +81,8 @@ def attempts_of(session: Session, numbers: Sequence[int]) -> list[EmailAttempt]:
 
 def waiting(session: Session) -> WaitingMail:
     """All mail that waits, whichever server it waits for; by an index, and one row."""
-    counted = select(OutboxMail.state, func.count(), func.min(OutboxMail.id)).where(IS_WAITING)
-    rows = {state: (mails, first) for state, mails, first in session.execute(counted.group_by(OutboxMail.state))}
-    first = min((first for state, (_, first) in rows.items() if state in WAITING), default=None)
+    uncertain = func.count(case((OutboxMail.state == State.UNCERTAIN, 1)))
+    counted = select(func.count(), uncertain, func.min(OutboxMail.id)).where(IS_WAITING, OF_ANY_PRIORITY)
+    mails, unknown, first = session.execute(counted).one()
     oldest = session.scalar(select(OutboxMail.created_at).where(OutboxMail.id == first)) if first else None
-    uncertain = rows.get(State.UNCERTAIN, (0, 0))[0]
-    return WaitingMail(sum(mails for mails, _ in rows.values()) - uncertain, uncertain, oldest)
+    return WaitingMail(mails - unknown, unknown, oldest)

@@ -204,6 +204,11 @@ def find_active_last(session: Session) -> SmtpConfig | None:
     return session.scalars(select(SmtpConfig).where(*was_active).order_by(*newest).limit(1)).first()
 
 
+def has_global(session: Session) -> bool:
+    """Whether there is a global configuration."""
+    return session.scalar(select(SmtpConfig.id).where(SmtpConfig.account_id.is_(None)).limit(1)) is not None
+
+
 def search(session: Session, text_: str, name_key: str) -> list[SmtpConfig]:
     """The global configurations with this text in host, user name or (as ``name_key``) name; the active one first."""
     query = select(SmtpConfig).where(SmtpConfig.account_id.is_(None))

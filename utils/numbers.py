@@ -23,6 +23,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def up_to(number: int, most: int) -> str:
+    """The number as people read it; one beyond ``most`` only as more than that, as in "10,000+"."""
+    return f"{most:,}+" if number > most else f"{number:,}"
+
+
 def readable_size(octets: int) -> str:
     """So many octets, as people read it."""
     if octets >= _MEGABYTE:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from flask import Response, make_response, render_template, request, url_for
@@ -13,16 +14,17 @@ from blueprints.mail_filters import AskedFilter
 from blueprints.sessions import still_signed_in
 from services.checks import outlook
 from services.outbox import facts, figures, holding, log, searching
-from services.outbox.facts import DirectData, MailFacts
+from services.outbox.facts import DirectData, MailFacts, State
 from utils import clock
 from utils.addresses import mask_address
 from utils.env_utils import get_settings
 from utils.errors import Conflict, InvalidInput
-from utils.numbers import whole_number
+from utils.numbers import up_to, whole_number
 
 DIRECT: Final = "direct"
 SEE_REASONS: Final = "The reasons are below"
 SIZES: Final = (50, 100, 200)  # rows of a page; the first is the usual one
+MOST_COUNTED: Final = 10_000  # emails: to say of a million how many they are, every page would count them
 _WRONG: Final = 422
 
 
@@ -73,7 +75,7 @@ def page() -> Response:
     rows, older = shown.data
     drawn = render_template(
         f"emails/{'direct' if asked.is_direct else 'list'}.html",
-        **_for_rows(asked) | _beside(asked, older),
+        **_for_rows(asked, shown) | _beside(asked, older),
         mails=rows,
         live_url=url_for("emails.live_rows", **_place(asked), seen=shown.mark),
         newest=shown.newest,
@@ -99,8 +101,8 @@ def stream() -> Response:
 
     def drawn(shown: ShownRows, ids: Sequence[str]) -> dict[str, str]:
         found = [each for each in shown.data[0] if row_id(each) in ids]
-        name = f"emails/{'direct_' if asked.is_direct else ''}row.html"
-        return {row_id(each): render_template(name, mail=each, **_for_rows(asked)) for each in found}
+        name = f"emails/{'direct_' if asked.is_direct else ''}rows.html"
+        return {row_id(each): render_template(name, mails=[each], **_for_rows(asked, shown)) for each in found}
 
     def around() -> dict[str, str]:
         values = _beside(asked, older[0])
@@ -146,9 +148,15 @@ def _asked() -> AskedPage:
     )
 
 
-def _for_rows(asked: AskedPage) -> dict[str, Any]:
+def _for_rows(asked: AskedPage, shown: ShownRows) -> dict[str, Any]:
     """What a row is drawn with, on the page and in the stream alike."""
-    return {"asked": asked, "args": asked.args, "masked": mask_address, "row_id": row_id, "version": _version}
+    return {
+        "asked": asked,
+        "args": asked.args,
+        "masked": mask_address,
+        "row_id": row_id,
+        "version": lambda mail: shown.rows[row_id(mail)],
+    }
 
 
 def _beside(asked: AskedPage, older: int | None) -> dict[str, Any]:
@@ -156,15 +164,17 @@ def _beside(asked: AskedPage, older: int | None) -> dict[str, Any]:
     values = {"asked": asked, "args": asked.args, "older": older, "is_filtered": bool(asked.filter.set_ones())}
     if asked.is_direct:
         return values | {"late": None, "held": "", "states": [], "matches": None}
-    counts = log.counts()
+    is_filtered = values["is_filtered"]
+    counts = log.counts_within(0 if is_filtered else MOST_COUNTED)  # beside a filter only which states there are
     return values | {
         "late": _late(),
-        "held": holding.told(holding.count()),
+        "held": holding.told(holding.count()) if State.HELD in counts else "",
         "states": [
             (state_args, facts.STATES[state], is_chosen, number)
             for state_args, state, is_chosen, number in mail_filters.chips(asked.filter.wanted, counts)
         ],
-        "matches": searching.count(asked.filter.wanted) if values["is_filtered"] else None,
+        "matches": searching.count(asked.filter.wanted, MOST_COUNTED) if is_filtered else None,
+        "up_to": partial(up_to, most=MOST_COUNTED),
     }
 
 
@@ -182,7 +192,7 @@ def _late() -> tuple[str, str] | None:
     now = outlook.look()
     if now.is_outage:
         return now.state.level, f"{now.state.headline} {now.state.detail}"
-    if not log.is_behind():
+    if not log.is_behind(known=now.due):
         return None
     return (
         "warning",

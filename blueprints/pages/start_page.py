@@ -19,6 +19,8 @@ from services.settings.state import ConfigFacts
 from utils.numbers import counted
 
 bp = Blueprint("start", __name__, url_prefix="/checklist")
+bp.add_app_template_global(attention.count, "needing_attention")
+bp.add_app_template_global(counted)
 
 PERIODS: Final = {"24h": "24 hours", "14d": "14 days", "30d": "30 days"}
 WAITING: Final = (State.QUEUED, State.DEFERRED)
@@ -30,11 +32,6 @@ class PageLink:
 
     url: str
     label: str
-
-
-@bp.app_context_processor
-def _for_navigation() -> dict[str, object]:
-    return {"needing_attention": attention.count, "counted": counted}
 
 
 def show() -> str:

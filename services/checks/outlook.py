@@ -7,6 +7,7 @@ from typing import Final
 
 from database.outbox_db import MailBacklog
 from services.outbox import log
+from services.outbox.log import DueMail
 from services.settings import configs, route, state
 from services.settings.state import SendingState
 from utils import clock
@@ -35,6 +36,7 @@ class Outlook:
     state: SendingState
     waiting: MailBacklog
     is_unattended: bool
+    due: DueMail | None = None
     since: datetime | None = None
 
     @property
@@ -50,12 +52,13 @@ class Outlook:
 
 def look(*, has_configs: bool | None = None) -> Outlook:
     """How it stands; ``has_configs`` whether any server is stored, if the caller knows."""
-    found = state.describe(has_configs=bool(configs.search()) if has_configs is None else has_configs)
+    found = state.describe(has_configs=configs.has_any() if has_configs is None else has_configs)
     waiting = log.waiting() if found.is_outage else NOTHING_WAITING
-    is_unattended = log.is_unattended()
+    due = log.due()
     if found.is_outage:
-        found = _with_what_waits(found, waiting, is_unattended)
-    return Outlook(state=found, waiting=waiting, is_unattended=is_unattended, since=found.since or waiting.oldest)
+        found = _with_what_waits(found, waiting, due.is_unattended)
+    since = found.since or waiting.oldest
+    return Outlook(state=found, waiting=waiting, is_unattended=due.is_unattended, due=due, since=since)
 
 
 def fitness(found: Outlook | None = None) -> MailFitness:
@@ -69,7 +72,7 @@ def fitness(found: Outlook | None = None) -> MailFitness:
     found = found or look(has_configs=True)
     down_since = found.state.since if found.is_outage else None
     # Where no server is set up at all, what waits for one tells for how long.
-    if (down_since and clock.now() - down_since >= limit) or log.is_behind(limit):
+    if (down_since and clock.now() - down_since >= limit) or log.is_behind(limit, found.due):
         return MailFitness.DOWN
     is_troubled = found.is_unattended or found.state.has_trouble
     return MailFitness.DEGRADED if is_troubled else MailFitness.READY

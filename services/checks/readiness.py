@@ -104,7 +104,7 @@ def _queue() -> Answer:
     if since:
         waiting = f"{counted(now.waiting.mails, 'email')} waiting." if now.waiting.mails else ""
         return Answer(False, _sentences(f"No email gets out since {clock.readable(since)}.", waiting, nobody, held))
-    if log.is_behind():
+    if log.is_behind(known=now.due):
         minutes = int(log.BEHIND.total_seconds() // 60)
         return Answer(False, _sentences(f"Email is more than {minutes} minutes late.", nobody, held))
     if nobody:

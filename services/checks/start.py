@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from database import migrating, outbox_db, schema_db, smtp_db
 from database.engine import reading, transaction
 from services.outbox import log as mail_log
+from services.outbox.log import DueMail
 from services.settings import key_rotation, personal_policy
 from services.settings.personal_policy import Allowed
 from utils import clock, interpreter
@@ -97,8 +98,11 @@ def upgrade_needed(error: SQLAlchemyError) -> str:
     return schema_db.UPGRADE if schema_db.lacks_something(error) else ""
 
 
-def doubts() -> list[str]:
-    """What is probably a mistake and stops nothing, in sentences with their remedies. Raises SQLAlchemyError."""
+def doubts(due: DueMail | None = None) -> list[str]:
+    """What is probably a mistake and stops nothing, in sentences with their remedies. Raises SQLAlchemyError.
+
+    ``due`` is how it is with mail that is due, if the caller knows.
+    """
     settings = get_settings()
     key = f"APP_KEY {settings.app_key_doubt}: anyone who has the database can guess it. {LEAVE_THE_KEY}"
     return [
@@ -106,7 +110,7 @@ def doubts() -> list[str]:
         *([key] if settings.app_key_doubt else []),
         *_kept_keys(),
         *_idle_hosts(),
-        *([mail_log.NOBODY_SENDS] if mail_log.is_unattended() else []),
+        *([mail_log.NOBODY_SENDS] if (due or mail_log.due()).is_unattended else []),
     ]
 
 

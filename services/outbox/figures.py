@@ -1,9 +1,12 @@
 """Figures by the hour: counted from the log each minute by whoever sends, and kept longer than that."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
+
+from flask import current_app
 
 from database import mail_hour_db
 from database.engine import reading, transaction
@@ -16,6 +19,7 @@ EVERY_SECONDS: Final = 60.0
 MOST_SHARE: Final = 30  # counting may take a thirtieth of the time: where an hour has very many, it is done less often
 KEPT_FOR: Final = timedelta(days=2 * 365)
 MOST_HOURS: Final = int(KEPT_FOR / HOUR)
+_SERVERS: Final = "sealpost_servers_of_log"
 _LATELY: Final = timedelta(days=30)
 _ANEW: Final = timedelta(seconds=50)  # another process has counted as lately as that
 _LEFT_TO_WORKERS: Final = timedelta(minutes=15)  # what is much to count, as long as one has counted within them
@@ -39,6 +43,11 @@ class HourFigures:
     mails: int
     ms: int
     within: dict[int, int]
+
+
+class _Servers(NamedTuple):
+    names: list[str]
+    looked_at: float
 
 
 def pause_after(seconds: float) -> float:
@@ -94,9 +103,16 @@ def hours(span: HourSpan, server: str = "") -> list[HourFigures]:
 
 
 def servers() -> list[str]:
-    """The servers of the last 30 days, as the log names them."""
-    with reading() as session:
-        return mail_hour_db.servers(session, clock.now() - _LATELY)
+    """The servers of the last 30 days, as the log names them, to choose from; a new one may come a minute late.
+
+    These are hours by the ten thousand, so a process remembers what it has found.
+    """
+    known: _Servers | None = current_app.extensions.get(_SERVERS)
+    if known is None or not known.names or time.monotonic() - known.looked_at >= EVERY_SECONDS:
+        with reading() as session:
+            known = _Servers(mail_hour_db.servers(session, clock.now() - _LATELY), time.monotonic())
+        current_app.extensions[_SERVERS] = known
+    return known.names
 
 
 def _count(span: HourSpan, now: datetime) -> int:

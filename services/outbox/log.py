@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -78,6 +78,16 @@ class Summary:
     @property
     def held(self) -> int:
         return self.counts.get(State.HELD, 0)
+
+
+class DueMail(NamedTuple):
+    """When the mail was due that has waited longest to be claimed, if any has.
+
+    ``is_unattended``: no worker has taken any, so that there is probably none.
+    """
+
+    oldest: datetime | None
+    is_unattended: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,46 +204,62 @@ def counts() -> dict[State, int]:
     return {state: found[state] for state in State if state in found}
 
 
+def counts_within(most: int) -> dict[State, int]:
+    """The same, but of each state no more than ``most`` and one, which takes no longer however many there are."""
+    with reading() as session:
+        found = mail_search_db.counts(session, most + 1)
+    return {state: found[state] for state in State if state in found}
+
+
 def waiting() -> MailBacklog:
     """The mails that wait for the servers of the system."""
     with reading() as session:
         return outbox_db.waiting(session)
 
 
-def is_behind(by: timedelta = BEHIND) -> bool:
+def due() -> DueMail:
+    """How it is with mail that is due."""
+    now = clock.now()
+    with reading() as session:
+        oldest = outbox_turn_db.oldest_due(session, now)
+        is_left = oldest is not None and now - oldest > UNATTENDED
+        return DueMail(oldest, is_left and not outbox_db.is_in_hand(session, now))
+
+
+def is_behind(by: timedelta = BEHIND, known: DueMail | None = None) -> bool:
     """Whether mail waits for so long that the workers, the server or the key must be away.
 
-    What is put off again and again is never long overdue: it counts by its age.
+    What is put off again and again is never long overdue: it counts by its age. ``known`` is what is due, if that was
+    just looked at.
     """
-    since = clock.now() - by
+    oldest, since = (known or due()).oldest, clock.now() - by
+    if oldest is not None and oldest <= since:
+        return True
     with reading() as session:
-        return outbox_turn_db.oldest_due(session, since) is not None or outbox_db.is_stuck(session, HALTED, since)
+        return outbox_db.is_stuck(session, HALTED, since)
 
 
 def is_unattended() -> bool:
     """Whether mail is due and no worker has taken any, so that there is probably none."""
-    now = clock.now()
-    with reading() as session:
-        due = outbox_turn_db.oldest_due(session, now)
-        return due is not None and now - due > UNATTENDED and not outbox_db.is_in_hand(session, now)
+    return due().is_unattended
 
 
 def summary() -> Summary:
     """How it all stands."""
+    known = due()
     with reading() as session:
-        oldest_due = outbox_turn_db.oldest_due(session, clock.now())
         reasons, workers = _in_words(outbox_db.reasons(session)), outbox_db.holders(session)
         last = attempt_db.latest(session, 1)
         keys = outbox_db.keys_of_waiting(session)
     return Summary(
         counts=counts(),
         reasons=reasons,
-        oldest_due=oldest_due,
+        oldest_due=known.oldest,
         last_attempt=attempt_facts(last[0]) if last else None,
         workers=workers,
         keyless=sum(mails for key_id, mails in keys.items() if key_id not in known_keys()),
-        is_behind=is_behind(),
-        is_unattended=is_unattended(),
+        is_behind=is_behind(known=known),
+        is_unattended=known.is_unattended,
     )
 
 

@@ -38,10 +38,10 @@ def direct(wanted: MailFilter, before: int | None = None, limit: int = PAGE) -> 
     return [attempt_facts(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
 
 
-def count(wanted: MailFilter) -> int:
-    """How many queued mails there are."""
+def count(wanted: MailFilter, most: int | None = None) -> int:
+    """How many queued mails there are; with ``most`` it may be told as soon as there are more."""
     with reading() as session:
-        return mail_search_db.count(session, _terms(wanted))
+        return mail_search_db.count(session, _terms(wanted), None if most is None else most + 1)
 
 
 def ids(wanted: MailFilter) -> Iterator[list[str]]:

@@ -58,12 +58,12 @@ class MailVerdict:
 
 def look(*, has_configs: bool | None = None) -> MailVerdict:
     """How mail is now; ``has_configs`` whether any server is stored, if the caller knows."""
-    has_configs = bool(configs.search()) if has_configs is None else has_configs
+    has_configs = configs.has_any() if has_configs is None else has_configs
     found = outlook.look(has_configs=has_configs)
     is_down, late_minutes = False, None
     if not route.is_suppressed():
         is_down = outlook.fitness(found) is MailFitness.DOWN
-        late_minutes = _late_minutes(is_down=is_down)
+        late_minutes = _late_minutes(found, is_down=is_down)
     return judged(found, is_down=is_down, late_minutes=late_minutes, has_configs=has_configs)
 
 
@@ -92,12 +92,12 @@ def judged(found: Outlook, *, is_down: bool, late_minutes: int | None, has_confi
     )
 
 
-def _late_minutes(*, is_down: bool) -> int | None:
+def _late_minutes(found: Outlook, *, is_down: bool) -> int | None:
     """By how many minutes some email is late at least; None if none is."""
     limit = get_settings().mail_down_minutes
     behind = int(log.BEHIND / MINUTE)
     # What is not late by the smaller of the two is not by the other, and each is a handful of queries.
-    if (is_down or limit > behind) and log.is_behind():
+    if (is_down or limit > behind) and log.is_behind(known=found.due):
         return behind
     return limit if is_down else None
 

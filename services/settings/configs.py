@@ -99,6 +99,12 @@ def find_by_name(name: str) -> StoredConfig | None:
     return unsealed(row) if row else None
 
 
+def has_any() -> bool:
+    """Whether a global configuration is stored."""
+    with reading() as session:
+        return smtp_db.has_global(session)
+
+
 def search(
     text: str = "", *, active: bool | None = None, security: str = "", has_error: bool = False
 ) -> list[StoredConfig]:

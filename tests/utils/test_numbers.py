@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.numbers import LARGEST, number_or_text, whole_number
+from utils.numbers import LARGEST, number_or_text, up_to, whole_number
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,6 +26,11 @@ def test_anything_else_is_none(text: str) -> None:
 @pytest.mark.parametrize(("text", "number"), [("0", None), ("1", 1), ("60", 60), ("61", None), ("060", None)])
 def test_a_number_outside_of_its_bounds_is_none(text: str, number: int | None) -> None:
     assert whole_number(text, 1, 60) == number
+
+
+@pytest.mark.parametrize(("number", "told"), [(0, "0"), (9_999, "9,999"), (10_000, "10,000"), (10_001, "10,000+")])
+def test_a_number_beyond_the_most_is_told_as_more_than_that(number: int, told: str) -> None:
+    assert up_to(number, 10_000) == told
 
 
 def test_nobody_reads_digits_on_their_own() -> None:

@@ -157,6 +157,15 @@ def test_two_hundred_rows_are_shown_where_asked(admin: Visitor, monkeypatch: pyt
     assert ids_on(admin.get(f"{URL}?rows=7").text) == mails[:2]
 
 
+def test_of_many_emails_a_page_says_only_that_there_are_more(admin: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(email_list, "MOST_COUNTED", 2)
+    for _ in range(3):
+        in_state(State.FAILED, tag="many")
+    in_state(State.CANCELLED)
+    assert re.findall(r'<span class="count">([^<]+)<', admin.get(URL).text) == ["2+", "1"]
+    assert "<strong>2+</strong> emails match" in admin.get(f"{URL}?tag=many").text
+
+
 def test_each_row_and_the_page_tell_their_time(admin: Visitor) -> None:
     in_state(State.SENT, days_ago=3)
     page = admin.get(URL).text

@@ -111,6 +111,14 @@ def found(**wanted: Any) -> list[str]:
     return mails
 
 
+def test_of_many_mails_no_more_are_counted_than_are_asked_for(app: Flask) -> None:
+    for state in (State.SENT, *[State.FAILED] * 4, State.DEFERRED, State.HELD):
+        in_state(state)
+    assert log.counts_within(2) == {State.DEFERRED: 1, State.HELD: 1, State.FAILED: 3}
+    assert log.counts_within(10) == log.counts()
+    assert searching.count(MailFilter(states=(State.FAILED,)), 2) == 3
+
+
 @pytest.mark.parametrize("is_indexed", [True, False])
 def test_queued_mail_is_found_by_each_filter_and_by_two(app: Flask, is_indexed: bool) -> None:
     if is_indexed:
