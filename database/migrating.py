@@ -14,6 +14,7 @@ from werkzeug.local import LocalProxy
 from database import schema_db
 from database.engine import db
 from database.schema_db import MIGRATIONS, VERSION
+from database.types import name_for_postgresql
 from utils import late
 from utils.env_reader import ConfigurationError
 
@@ -67,6 +68,7 @@ def upgrade() -> None:
 
 def tables() -> list[MetaData]:
     """All tables that migrations of the current application are about."""
+    name_for_postgresql(db.metadata)
     return [db.metadata, *current_app.extensions[_TABLES]]
 
 
