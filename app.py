@@ -41,7 +41,7 @@ from blueprints.api import (
     usage_api,
 )
 from blueprints.base_path import BelowPath
-from blueprints.cli import register, script
+from blueprints.cli import commands, script
 from blueprints.pages import (
     account,
     address_page,
@@ -139,6 +139,7 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]
     if config.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
+    commands.init_app(app)
     try:
         engine.init_app(app, takes_driver_path=config.database_driver_path)
     except OSError as error:
@@ -148,7 +149,7 @@ def create_app(
         ) from None
     migrating.init_app(
         app,
-        register.OF_THE_DATABASE,
+        commands.of_the_database,
         [part.migrations for part in parts if part.migrations],
         [part.tables for part in parts if part.tables is not None],
     )
@@ -219,7 +220,6 @@ def create_app(
         app.register_blueprint(blueprint)
     for part in parts:
         part.add_to(app)
-    register.register(app)
     app.jinja_env.globals.update(_names_for_pages(config))
     app.after_request(_protect)
     return app

@@ -47,7 +47,12 @@ def post_worker_init(_worker: Any) -> None:  # noqa: ANN401 - untyped
 
 
 def when_ready(arbiter: Any) -> None:  # noqa: ANN401 - untyped
-    """Have the submission gateway run beside it, where SUBMISSION_LISTEN is set."""
-    from blueprints import sibling  # noqa: PLC0415 - gunicorn reads this file before it looks for modules here
+    """Import here what each worker runs, so that all share it in memory, and a new one is there at once; but no
+    application is made, which is each worker's own. Requests wait for it, since the sockets listen already.
+
+    And have the submission gateway run beside it, where SUBMISSION_LISTEN is set.
+    """
+    import app  # noqa: F401, PLC0415 - gunicorn reads this file before it looks for modules here
+    from blueprints import sibling  # noqa: PLC0415
 
     sibling.under_gunicorn(arbiter)

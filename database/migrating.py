@@ -1,7 +1,7 @@
 """Flask-Migrate for an application, without loading it, and Alembic, before somebody migrates."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ from werkzeug.local import LocalProxy
 from database import schema_db
 from database.engine import db
 from database.schema_db import MIGRATIONS, VERSION
+from database.types import name_for_postgresql
 from utils import late
 from utils.env_reader import ConfigurationError
 
@@ -25,7 +26,7 @@ ALL: Final = "heads"  # the newest of every branch
 class _Commands(click.Command):
     """``flask db``, in whose place Flask-Migrate's own group goes on once it is called, with commands of ours."""
 
-    def __init__(self, ours: Sequence[click.Command]) -> None:
+    def __init__(self, ours: Callable[[], Sequence[click.Command]]) -> None:
         super().__init__("db", help="Perform database migrations; back up and restore the database.")
         self._ours = ours
 
@@ -36,19 +37,21 @@ class _Commands(click.Command):
         parent: click.Context | None = None,
         **extra: Any,  # noqa: ANN401 - as click has it
     ) -> click.Context:
-        _set_up(current_app, self._ours)
+        _set_up(current_app, self)
         group = late.load("flask_migrate.cli").db
+        for each in self._ours():
+            group.add_command(each)
         context: click.Context = group.make_context(info_name, args, parent, **extra)
         return context
 
 
 def init_app(
     app: Flask,
-    commands: Sequence[click.Command] = (),
+    commands: Callable[[], Sequence[click.Command]] = tuple,
     branches: Sequence[Path] = (),
     tables: Sequence[MetaData] = (),
 ) -> None:
-    """Let ``flask db …``, ``commands`` among it, and Flask-Migrate's functions work on this application.
+    """Let ``flask db …``, what ``commands`` gives among it, and Flask-Migrate's functions work on this application.
 
     ``branches`` are folders with migrations of ``tables`` that are not ours. Raises ConfigurationError for those that
     have a name of ours.
@@ -56,8 +59,9 @@ def init_app(
     _refuse_taken_names(tables)
     schema_db.keep_branches(app, branches)
     app.extensions[_TABLES] = tuple(tables)
-    app.extensions[_EXTENSION] = LocalProxy(partial(_set_up, app, commands))  # whoever asks it anything sets it up
-    app.cli.add_command(_Commands(commands))
+    ours = _Commands(commands)
+    app.extensions[_EXTENSION] = LocalProxy(partial(_set_up, app, ours))  # whoever asks it anything sets it up
+    app.cli.add_command(ours)
 
 
 def upgrade() -> None:
@@ -67,6 +71,7 @@ def upgrade() -> None:
 
 def tables() -> list[MetaData]:
     """All tables that migrations of the current application are about."""
+    name_for_postgresql(db.metadata)
     return [db.metadata, *current_app.extensions[_TABLES]]
 
 
@@ -81,12 +86,11 @@ def _refuse_taken_names(tables: Sequence[MetaData]) -> None:
         taken |= set(each.tables)
 
 
-def _set_up(app: Flask, commands: Sequence[click.Command]) -> Any:  # noqa: ANN401 - Flask-Migrate is untyped
+def _set_up(app: Flask, commands: _Commands) -> Any:  # noqa: ANN401 - Flask-Migrate is untyped
     migrate = late.load("flask_migrate").Migrate(app, db, directory=str(MIGRATIONS), render_as_batch=True)
     migrate.configure(_with_branches)
     group = late.load("flask_migrate.cli").db
-    for each in commands:  # to its own group, which has just taken the place of ours
-        group.add_command(each)
+    app.cli.add_command(commands)  # its own group has just taken the place
     for param in group.commands["upgrade"].params:
         if param.name == "revision":
             param.default = ALL

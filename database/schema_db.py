@@ -40,6 +40,11 @@ def is_behind(session: Session) -> bool:
     )
 
 
+def is_current(session: Session) -> bool:
+    """Whether the database has come to the newest migration of every branch, and to none that is unknown here."""
+    return not (missing(session) or unknown(reached(session)))
+
+
 def missing(session: Session) -> list[Migration]:
     """The migrations that the database has not come to, ours first; none of ours where newer code has migrated it."""
     found = reached(session)

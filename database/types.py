@@ -4,14 +4,25 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import DateTime, Index, TextClause
+from sqlalchemy import DateTime, Index, MetaData, TextClause
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 
 def partial_index(name: str, *columns: str, where: TextClause, unique: bool = False) -> Index:
-    """An index of those rows alone; its condition is literal, so that SQLite's planner finds it."""
-    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+    """An index of those rows alone; its condition is literal, so that SQLite's planner finds it.
+
+    Only migrations are made from it, and PostgreSQL is named for these alone: SQLAlchemy would load all it has for it,
+    2 MiB, wherever the table is known.
+    """
+    return Index(name, *columns, unique=unique, sqlite_where=where)
+
+
+def name_for_postgresql(tables: MetaData) -> None:
+    """The conditions of partial indexes, which are the same there."""
+    for index in (index for table in tables.tables.values() for index in table.indexes):
+        if "sqlite_where" in index.dialect_kwargs:
+            index.dialect_kwargs["postgresql_where"] = index.dialect_kwargs["sqlite_where"]
 
 
 _WITHOUT_ZONE: Final = len("1970-01-01 00:00:00.000000")

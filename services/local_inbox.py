@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 from flask import current_app
 
-from utils import clock, inbox_place
+from utils import clock, inbox_place, late
 from utils.env_reader import ConfigurationError
 from utils.env_utils import Settings, get_settings
 from utils.errors import NotFound
@@ -107,34 +105,10 @@ class Inbox:
 inbox = Inbox()
 
 
-class _Handler:
-    def __init__(self, mark: str) -> None:
-        self.mark = mark
-
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
-        content = envelope.original_content or b""
-        inbox.add(envelope.mail_from or "", list(envelope.rcpt_tos), content)
-        return "250 2.0.0 Ok: kept in the local inbox"
-
-
-class _InboxController(Controller):
-    """aiosmtpd's controller with an SMTP server that announces itself neutrally."""
-
-    def factory(self) -> SMTP:
-        return SMTP(
-            self.handler,
-            data_size_limit=LARGEST,
-            enable_SMTPUTF8=True,
-            hostname="local-inbox",
-            ident=f"Sealpost local inbox {self.handler.mark}",
-            loop=self.loop,
-        )
-
-
 class Running:
     """The local inbox in the hands of this process, which serves it or has found its port taken."""
 
-    def __init__(self, claim: InboxClaim, controller: Controller | None) -> None:
+    def __init__(self, claim: InboxClaim, controller: Any) -> None:  # noqa: ANN401 - of what is imported late, or None
         self.claim = claim
         self.controller = controller
 
@@ -156,7 +130,8 @@ def start(config: Settings) -> Running | None:
     if claim is None:
         return None
     port = config.local_inbox_port
-    controller = _InboxController(_Handler(claim.mark), hostname=HOST, port=port)
+    listening = late.load("services.inbox_listening").Listening
+    controller = listening(inbox.add, claim.mark, host=HOST, port=port, largest=LARGEST)
     try:
         controller.start()
     except OSError as error:

@@ -1,5 +1,6 @@
 """gunicorn serves: its processes send queued mail and finish it when they are stopped; a fork shares nothing."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.loopback import free_port
 from tests.mails import queued
 from tests.outbox import row_of
 from tests.recording_server import RecordingServer
+from tests.running import ROOT
 from tests.scripted_server import ScriptedServer, late
 from tests.visitors import mail_through
 
@@ -61,6 +63,14 @@ def test_preloaded_the_parent_hands_its_work_to_the_first_request_of_a_child(
             mail_server.wait_for_mail()
     assert row_of(mail_id).state == State.SENT
     assert len(mail_server.mails) == 1
+
+
+def test_its_processes_share_most_of_their_memory(app: Flask, environment: dict[str, str], tmp_path: Path) -> None:
+    with serving(app, environment, tmp_path, "--config", str(ROOT / "gunicorn.conf.py")) as server:
+        assert Browser(server).get("/readyz").status == 200
+        (worker, *_) = set(server.pids) - {server.process.pid}
+        sizes = dict(re.findall(r"(\w+): +(\d+) kB", Path(f"/proc/{worker}/smaps_rollup").read_text()))
+    assert int(sizes["Shared_Dirty"]) > int(sizes["Private_Dirty"])
 
 
 @pytest.mark.parametrize("senders", ["0"])

@@ -46,9 +46,14 @@ def output(program: str, *arguments: str, **variables: str) -> list[str]:
     return run.stdout.splitlines()
 
 
+def modules(program: str, *arguments: str, **variables: str) -> set[str]:
+    """The modules that are loaded when this program ends."""
+    return set(json.loads(output(program, *arguments, **variables)[-1]))
+
+
 def loaded(program: str, *arguments: str, **variables: str) -> set[str]:
-    """The top-level modules that are loaded when this program ends."""
-    return {name.partition(".")[0] for name in json.loads(output(program, *arguments, **variables)[-1])}
+    """The top-level ones of these."""
+    return {name.partition(".")[0] for name in modules(program, *arguments, **variables)}
 
 
 COMMANDS = ["smtp list", "smtp --help", "account list", "token list", "audit", "mail list", "routes", "--help"]
@@ -61,6 +66,18 @@ def test_no_plain_command_loads_celery_redis_or_alembic(environment: dict[str, s
 
 def test_the_application_loads_neither_celery_nor_redis_nor_alembic(environment: dict[str, str]) -> None:
     assert not loaded(TELL + "import app\napp.create_app()\napp.serve()", **environment) & HEAVY
+
+
+def test_a_server_loads_no_command_and_nothing_of_postgresql_on_sqlite(environment: dict[str, str]) -> None:
+    others = {"aiosmtpd", "blueprints.cli.mail", "css_inline", "segno", "sqlalchemy.dialects.postgresql"}
+    assert not modules(TELL + "import app\napp.serve()", **environment) & others
+
+
+def test_a_start_that_has_nothing_to_migrate_loads_no_alembic(environment: dict[str, str]) -> None:
+    start = (
+        "import app\nfrom services.checks import start\nwith app.create_app().app_context(): start.bring_up_to_date()"
+    )
+    assert not loaded(f"{TELL}{start}", **environment) & HEAVY
 
 
 def test_a_broker_named_in_the_environment_is_no_reason_to_load_celery_for_a_command(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 # Those that hold a secret. Each may stand in a file instead, named by the variable with _FILE behind it.
@@ -74,7 +75,7 @@ def meant_by(name: str, *, short_ones_too: bool = True) -> str | None:
     if name in OURS:
         return name
     plain = _plain(name)
-    spelt = next((ours for ours in OURS if _plain(ours) == plain), None)
+    spelt = _plain_ones().get(plain)
     if spelt:
         return spelt
     near = [
@@ -99,6 +100,11 @@ def _slip(name: str, environment: Mapping[str, str], *, is_in_file: bool) -> Sli
     return Slip(name, meant, is_grave)
 
 
+@cache
+def _plain_ones() -> dict[str, str]:
+    return {_plain(ours): ours for ours in OURS}
+
+
 def _plain(name: str) -> str:
     """A name without what spelling adds: case, quotes, hyphens, invisible characters."""
     return re.sub(r"[^A-Z0-9]", "", name.upper())
@@ -106,8 +112,8 @@ def _plain(name: str) -> str:
 
 def _distance(one: str, other: str) -> int:
     """How many letters are wrong, missing, too many or swapped with their neighbour; more than two count as three."""
-    if abs(len(one) - len(other)) > _FARTHEST:
-        return _FARTHEST + 1
+    if abs(len(one) - len(other)) > _FARTHEST or len(set(one) - set(other)) > _FARTHEST:
+        return _FARTHEST + 1  # each letter that the other has not is wrong or too many: most names end here
     before: list[int] = []
     row = list(range(len(other) + 1))
     for at, letter in enumerate(one, 1):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -26,6 +27,8 @@ P = ParamSpec("P")
 EXTENSION: Final = "sealpost_api_document"
 FIRST: Final = ("Sending", "Mail log", "Your own mail server")
 PAGES: Final = ("openapi.page", "openapi.subject")
+
+_building: Final = threading.Lock()  # two threads must not finish the same model at once
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,11 @@ def _page(name: str) -> Response:
 
 def _built() -> _Built:
     """What was built when it was first asked for in this process."""
+    with _building:
+        return _kept()
+
+
+def _kept() -> _Built:
     built: _Built | None = current_app.extensions.get(EXTENSION)
     if built is None:
         described = openapi.build_document()

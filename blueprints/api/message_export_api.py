@@ -9,7 +9,7 @@ from pydantic import Field, RootModel
 from blueprints import access, mail_export
 from blueprints.access import account_api, caller_key, limiter
 from blueprints.api.api_models import CHANGE_ERRORS, one_of
-from blueprints.api.openapi import Operation
+from blueprints.api.openapi import AnyAnswer, Operation
 from blueprints.api.query import parsed_query
 from blueprints.mail_export import ExportForm, ExportPlan
 from services.accounts.api_tokens import Scope
@@ -56,6 +56,8 @@ class ExportQuery(Strict):
 
 class ExportAnswer(RootModel[list[MailFacts | MessageData | DirectData]]):
     """An array, newest first; only administrators see the last server, and a subject that was kept."""
+
+    model_config = AnyAnswer.model_config
 
 
 @bp.get("/export")

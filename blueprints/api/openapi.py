@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from flask import current_app
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import models_json_schema
 
 from blueprints.api import samples
@@ -20,6 +20,10 @@ REF = "#/components/schemas/{model}"
 
 
 class AnyAnswer(BaseModel):
+    """Only the document is made from it. Pydantic finishes it when that is asked for: few processes ever are."""
+
+    model_config = ConfigDict(defer_build=True)
+
     status: str
 
 

@@ -1,8 +1,6 @@
-"""The commands of `flask`: thin shells around the services; nothing here migrates. And the names of its shell."""
+"""The commands of `flask`: thin shells around the services; nothing here migrates."""
 
-from typing import Any, Final
-
-from flask import Flask
+from typing import Final
 
 from blueprints.cli.accounts import token
 from blueprints.cli.alerts import alerts
@@ -23,37 +21,13 @@ from blueprints.cli.smtp_checks import domain, route, test, validate
 from blueprints.cli.smtp_connect import connect, disconnect
 from blueprints.cli.smtp_discover import discover
 from blueprints.cli.suppression import suppression
-from services import email_service
-from services.settings import named
 
+COMMANDS: Final = (
+    account, alerts, audit, gateway, keys, mail, privacy, smtp, suppression, token, upgrade_check, version,
+)  # fmt: skip
 OF_THE_DATABASE: Final = (backup, restore)  # below `flask db`
 
 for command in (activate, connect, disconnect, test, route, validate, domain, discover, personal, policy):
     smtp.add_command(command)
 mail.add_command(export)
 account.add_command(mfa)
-
-
-def register(app: Flask) -> None:
-    for commands in (
-        account,
-        alerts,
-        audit,
-        gateway,
-        keys,
-        mail,
-        privacy,
-        smtp,
-        suppression,
-        token,
-        upgrade_check,
-        version,
-    ):
-        app.cli.add_command(commands)
-    app.shell_context_processor(_names_of_the_shell)
-
-
-def _names_of_the_shell() -> dict[str, Any]:
-    """What `flask shell` knows without an import: the public face, and the stored configurations by name."""
-    faces = (email_service, named)
-    return {name: getattr(face, name) for face in faces for name in face.__all__}

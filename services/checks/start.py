@@ -55,8 +55,11 @@ def check_tables() -> None:
 
 
 def bring_up_to_date() -> None:
-    """Migrate, with every part's tables. Raises SQLAlchemyError."""
-    migrating.upgrade()
+    """Migrate, with every part's tables, unless there is nothing to do. Raises SQLAlchemyError."""
+    with reading() as session:
+        is_current = schema_db.is_current(session)
+    if not is_current:
+        migrating.upgrade()
 
 
 def check_writing() -> None:

@@ -4,14 +4,13 @@ import base64
 from typing import Final
 
 import pyotp
-import segno
 from cryptography.fernet import Fernet
 from pyotp.exceptions import OTPVerificationError
 
 from database import factor_db
 from database.engine import reading, transaction
 from database.factor_db import TotpFactor
-from utils import clock
+from utils import clock, late
 from utils.encryption_utils import CannotDecrypt, current_key_id, known_keys, opened, subkey
 from utils.env_utils import get_fernet_key
 
@@ -38,7 +37,7 @@ def address_of(secret: str, username: str, issuer: str) -> str:
 
 def picture_of(text: str) -> tuple[str, int]:
     """A QR code as the path of an SVG of squares, and how many of these are on a side with the quiet zone."""
-    rows = list(segno.make(text, error="m", micro=False).matrix_iter(border=4))
+    rows = list(late.load("segno").make(text, error="m", micro=False).matrix_iter(border=4))
     squares = [f"M{x} {y}h1v1h-1z" for y, row in enumerate(rows) for x, is_dark in enumerate(row) if is_dark]
     return "".join(squares), len(rows)
 

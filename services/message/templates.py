@@ -7,9 +7,8 @@ the log says so once.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
-import css_inline
 import structlog
 from jinja2 import (
     Environment,
@@ -26,6 +25,7 @@ from services.message import brand, own_templates
 from services.message.brand import SOURCE, Brand
 from services.message.mime import Attachment
 from services.message.own_templates import FOLDER, HTML, NAME, PARTS, SUBJECT, TEXT, TemplateFault
+from utils import late
 from utils.addresses import CONTROLS
 from utils.env_utils import get_base_url, get_settings
 
@@ -267,5 +267,5 @@ def _environment() -> Environment:
 
 
 @cache
-def _inliner() -> css_inline.CSSInliner:
-    return css_inline.CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)
+def _inliner() -> Any:  # noqa: ANN401 - imported late
+    return late.load("css_inline").CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)

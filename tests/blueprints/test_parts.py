@@ -79,6 +79,13 @@ def test_a_name_that_is_taken_is_refused(with_parts: Made, name: str) -> None:
         with_parts(Part(blueprint=blueprint("/stock", name=name)))
 
 
+def test_a_command_of_a_name_of_ours_takes_none_of_ours_away(with_parts: Made) -> None:
+    shop = blueprint(name="mail")
+    shop.cli.command("list")(lambda: print("shop"))
+    made = with_parts(Part(blueprint=shop))
+    assert "shop" not in made.test_cli_runner().invoke(args=["mail", "list"]).output
+
+
 def test_a_view_without_a_guard_is_refused_or_gets_that_of_its_part(with_parts: Made) -> None:
     bare = blueprint("/stock", guard=lambda view: view)
     with pytest.raises(ConfigurationError, match=r"^The view shop.view_0 has no guard.*@public or @signed_in.*guard="):

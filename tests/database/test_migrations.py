@@ -11,7 +11,8 @@ from flask_migrate import downgrade, upgrade
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from database.engine import db, transaction
+from database import schema_db
+from database.engine import db, reading, transaction
 from database.smtp_db import SmtpConfig
 from services.settings import configs
 from services.settings.fields import parse_change
@@ -55,6 +56,17 @@ def test_undoing_the_newest_migration_and_doing_it_again_loses_no_check_and_no_p
     upgrade()
     assert checks_and_indexes() == before
     assert differences() == []
+
+
+def test_a_database_is_current_with_the_newest_migration_and_none_that_is_unknown(app: Flask) -> None:
+    with reading() as session:
+        assert schema_db.is_current(session)
+    with transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        assert not schema_db.is_current(session)
+        session.execute(text("UPDATE alembic_version SET version_num = '0009'"))
+        assert not schema_db.is_current(session)
+        session.rollback()
 
 
 def test_a_row_from_before_names_keeps_its_name_and_is_found_by_it(app: Flask) -> None:
