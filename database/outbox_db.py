@@ -304,9 +304,8 @@ def depths(session: Session) -> list[tuple[State, int, int]]:
     known = (State.DEFERRED, State.UNCERTAIN)
     columns = [func.count(case((OutboxMail.state == state, 1))) for state in known]
     counted = select(OutboxMail.priority, func.count(), *columns).where(IS_WAITING, OF_ANY_PRIORITY)
-    waiting = counted.group_by(OutboxMail.priority)
     found: list[tuple[State, int, int]] = []
-    for priority, mails, *counts in session.execute(waiting):
+    for priority, mails, *counts in session.execute(counted.group_by(OutboxMail.priority)):
         found += [(state, priority, many) for state, many in zip(known, counts, strict=True)]
         found.append((State.QUEUED, priority, mails - sum(counts)))
     keys = OutboxMail.state, OutboxMail.priority
