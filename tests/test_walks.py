@@ -43,11 +43,11 @@ def test_a_queued_mail_and_its_delivery_change_rooms_only_so_often() -> None:
 
 def test_a_walk_counts_each_call_in_another_room_than_the_one_before_and_no_return() -> None:
     def act() -> None:
-        grammar.path("ann@example.com")
-        grammar.path("bob@example.com")
+        grammar.host_name("mail.example.com")
+        grammar.host_name("mail.example.net")
         clock.now()
         headers.one_line("Subject", "Text")
-        grammar.path("ann@example.com")
+        grammar.host_name("mail.example.com")
 
     walk = walks.walk_of(act)
     assert walk.rooms == {"smtp", "utils", "message"}
@@ -55,7 +55,7 @@ def test_a_walk_counts_each_call_in_another_room_than_the_one_before_and_no_retu
 
 
 def test_a_walk_tells_the_line_that_it_came_from() -> None:
-    walk = walks.walk_of(lambda: grammar.path("ann@example.com") and clock.now())
+    walk = walks.walk_of(lambda: grammar.host_name("mail.example.com") and clock.now())
     assert list(walk.crossings) == ["from outside -> utils: now"]
 
 
