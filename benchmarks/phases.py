@@ -1,7 +1,7 @@
 """`python -m benchmarks.phases [sqlite|postgresql] [MAILS]`: where the processor's time of a queued email goes.
 
 Our own functions are wrapped, and each is charged with the CPU time of its thread but for what it called of the others.
-The clock of a thread is asked twice for each call, which adds a twentieth to the whole.
+The clock of a thread is asked twice for each call, which adds a fifth to the whole: docs/where-the-time-goes.md.
 """
 
 import functools

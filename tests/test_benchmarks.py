@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from benchmarks import published
+from benchmarks import phases, published
 from benchmarks.results import Result
 from benchmarks.scale_model import Costs, simulated
 from tests.running import ROOT
@@ -71,3 +71,9 @@ def test_commits_that_wait_together_share_a_flush() -> None:
     found = simulated(replace(FREE, round_trip=0, flush=0.02), 4, 2)
     # Who comes during a flush waits for the next one, so the senders are of two sets, which take turns.
     assert found.mails_per_second == pytest.approx(4 * 2 * 8 / (2 * 0.02), rel=0.02)
+
+
+def test_each_function_that_is_charged_to_a_phase_is_there() -> None:
+    named = [(owner, name) for functions in phases.PHASES.values() for owner, name in functions]
+    assert all(callable(getattr(owner, name)) for owner, name in named)
+    assert len(set(named)) == len(named)
