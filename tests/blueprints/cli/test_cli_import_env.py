@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import Result
 from flask import Flask
@@ -91,8 +92,9 @@ def test_an_env_that_cannot_be_imported_is_one_line_that_names_the_variable(
 
 def commands(app: Flask) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = [("audit",)]
+    context = click.Context(app.cli)
     for group in ("account", "alerts", "keys", "privacy", "smtp", "suppression", "token"):
-        for name, command in vars(app.cli.commands[group])["commands"].items():
+        for name, command in vars(app.cli.get_command(context, group))["commands"].items():
             inner = vars(command).get("commands")
             found += [(group, name, each) for each in inner] if inner else [(group, name)]
     return found
