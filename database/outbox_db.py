@@ -166,7 +166,7 @@ def literally(priority: Priority) -> ColumnElement[int]:
 IS_WAITING = among(*WAITING)
 IS_IN_HAND = among(*IN_HAND)
 IS_URGENT = text("priority = 0")  # security mail; literal likewise
-OF_ANY_PRIORITY = text("priority IN (0, 1, 2)")  # so that SQLite takes the index of waiting mail, which begins with it
+OF_ANY_PRIORITY = text(f"priority IN {tuple(map(int, Priority))}")  # SQLite's index of waiting mail begins with it
 IS_HELD = among(State.HELD)
 # HELD first: SQLite would take the indexes of these for the ones that wait, too, if they stood at the beginning.
 IS_UNSENT = among(State.HELD, *WAITING)
